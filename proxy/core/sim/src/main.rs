@@ -1,0 +1,2 @@
+//! Deterministic simulator: many clients, model servers, faults, one seed.
+fn main() {}

@@ -1,0 +1,93 @@
+//! Every bound and default of weir, each with its unit and its reason. A limit that is not here does not exist.
+//!
+//! Names ending in `_DEFAULT`, `_MIN`, `_MAX` are of a configuration key of the same name; the others are fixed.
+
+use core::time::Duration;
+
+// ---- lending -----------------------------------------------------------------------------------------------------
+
+/// `min_connection_pool_size`, connections: one warm connection makes the first client fast and shows a wrong target at start.
+pub const MIN_CONNECTION_POOL_SIZE_DEFAULT: u32 = 1;
+/// `max_connection_pool_size`, connections: PostgreSQL's own `max_connections` default is 100.
+pub const MAX_CONNECTION_POOL_SIZE_DEFAULT: u32 = 100;
+/// Largest `max_connection_pool_size`: what the promise names; a server is rarely well with more.
+pub const MAX_CONNECTION_POOL_SIZE_MAX: u32 = 1000;
+/// `idle_timeout`: an idle backend above the minimum is closed after this.
+pub const IDLE_TIMEOUT_DEFAULT: Duration = Duration::from_secs(600);
+/// Shortest `idle_timeout`: below a second connections churn.
+pub const IDLE_TIMEOUT_MIN: Duration = Duration::from_secs(1);
+/// `borrow_timeout`: zero waits for ever.
+pub const BORROW_TIMEOUT_DEFAULT: Duration = Duration::ZERO;
+/// `max_borrowed_connections` of one client identity (user and source address) at a time: 0 is unlimited.
+pub const MAX_BORROWED_CONNECTIONS_DEFAULT: u32 = 0;
+/// `connection_lifetime`: a backend older than this is closed at its next return; a day, as RDS Proxy does.
+pub const CONNECTION_LIFETIME_DEFAULT: Duration = Duration::from_secs(24 * 3600);
+/// `connect_timeout`: TCP, TLS and login of a backend together.
+pub const CONNECT_TIMEOUT_DEFAULT: Duration = Duration::from_secs(10);
+/// Pause after a failed connect to a target before the next try; doubles up to [`CONNECT_BACKOFF_MAX`].
+pub const CONNECT_BACKOFF_MIN: Duration = Duration::from_millis(50);
+/// Longest pause between connects to a target that refuses them.
+pub const CONNECT_BACKOFF_MAX: Duration = Duration::from_secs(2);
+/// How long mending a backend (rollback, reset) or a cancel errand may take before the backend is closed instead.
+pub const MEND_TIMEOUT: Duration = Duration::from_secs(5);
+/// How many later waiters may be served before the first one because a backend of just their kind came free: more would
+/// starve it, none would close and reopen connections all the time.
+pub const QUEUE_SKIPS_MAX: u32 = 8;
+/// How often shards that have waiters tell the permit owner: often enough that two queues feel like one.
+pub const DEMAND_INTERVAL: Duration = Duration::from_millis(1);
+
+// ---- clients -----------------------------------------------------------------------------------------------------
+
+/// `max_client_connections`, over all shards.
+pub const MAX_CLIENT_CONNECTIONS_DEFAULT: u32 = 1000;
+/// Largest `max_client_connections`: descriptors and memory of one machine.
+pub const MAX_CLIENT_CONNECTIONS_MAX: u32 = 100_000;
+/// `idle_client_timeout`: as RDS Proxy. Counts only while nothing is lent or owed.
+pub const IDLE_CLIENT_TIMEOUT_DEFAULT: Duration = Duration::from_secs(1800);
+/// Longest `idle_client_timeout`, as RDS Proxy.
+pub const IDLE_CLIENT_TIMEOUT_MAX: Duration = Duration::from_secs(28_800);
+/// `login_timeout`: from accept to the first ReadyForQuery, waiting for a backend included; PostgreSQL's `authentication_timeout`.
+pub const LOGIN_TIMEOUT_DEFAULT: Duration = Duration::from_secs(60);
+/// `drain_timeout`: how long a graceful stop waits for transactions to end.
+pub const DRAIN_TIMEOUT_DEFAULT: Duration = Duration::from_secs(30);
+/// Connections in login that one shard holds at least; above the larger of this and `max_client_connections` the oldest
+/// one in login is closed, so that silent connections can't shut the door.
+pub const PENDING_LOGINS_MIN: u32 = 1024;
+
+// ---- wire --------------------------------------------------------------------------------------------------------
+
+/// A PostgreSQL startup packet, bytes: the server's own MAX_STARTUP_PACKET_LENGTH.
+pub const STARTUP_PACKET_MAX: usize = 10_000;
+/// Startup parameters of one client, pairs: PostgreSQL has about 400 settings, drivers send a dozen.
+pub const STARTUP_PARAMETERS_MAX: usize = 128;
+/// A password, SASL or token message, bytes: the server's PG_MAX_AUTH_TOKEN_LENGTH is 65,535.
+pub const AUTH_MESSAGE_MAX: usize = 65_535;
+/// Statement text that is read to see what it leaves on the session, bytes: RDS Proxy's bound. Longer ones pin.
+pub const STATEMENT_INSPECT_MAX: usize = 16_384;
+/// Longest message either side may announce, bytes: PostgreSQL's MaxAllocSize − 1.
+pub const MESSAGE_MAX: u32 = 0x3fff_ffff;
+/// Messages that may be under way from one client and unanswered: one byte each; past it the client is not read.
+pub const REPLIES_OWED_MAX: usize = 65_536;
+/// Server messages that weir itself must read whole (errors, parameters, authentication), bytes.
+pub const SERVER_INSPECT_MAX: usize = 65_536;
+/// Bytes a waiting client may have handed over before it is not read any more: one receive buffer and a TLS record.
+pub const PENDING_BYTES_MAX: usize = 64 * 1024;
+/// Protocol 3.2 cancel key that weir gives out, bytes (the manual allows 4 to 256).
+pub const CANCEL_KEY_LONG: usize = 32;
+/// A server's cancel key, bytes at most.
+pub const SERVER_CANCEL_KEY_MAX: usize = 256;
+
+// ---- tables ------------------------------------------------------------------------------------------------------
+
+/// Shards of a process.
+pub const SHARDS_MAX: u16 = 256;
+/// Kinds of backend (user, database, startup parameters) that one shard remembers the server's settings for.
+pub const PROFILES_MAX: usize = 4096;
+/// SCRAM iterations that weir computes for a client's secret: the server's own default.
+pub const SCRAM_ITERATIONS_DEFAULT: u32 = 4096;
+/// SCRAM iterations that weir accepts from a server: above it a hostile server could burn a core.
+pub const SCRAM_ITERATIONS_MAX: u32 = 1_000_000;
+
+const _: () = assert!(MAX_CONNECTION_POOL_SIZE_DEFAULT <= MAX_CONNECTION_POOL_SIZE_MAX);
+const _: () = assert!(CANCEL_KEY_LONG >= 4 && CANCEL_KEY_LONG <= 256);
+const _: () = assert!(STATEMENT_INSPECT_MAX < PENDING_BYTES_MAX);

@@ -1,0 +1,332 @@
+//! The seam between the core and a shell: events in, operations out.
+//!
+//! The contract, for whoever writes a shell (ring, epoll, simulator, fuzzer):
+//!
+//! - One [`crate::shard::Shard`] belongs to one thread. After every call of `accept`, `adopt`, `handle` or `tick` the shell takes all
+//!   operations with `next_op` *before* the next call: [`Op::Forward`] names bytes of the event just handled.
+//! - Operations on one connection take effect in the order in which they were given out.
+//! - The core allocates every [`ConnId`]. After [`Op::Close`] the shell gives no more events for that id, and the slot may be
+//!   used again at once under a new generation, also while the shell still flushes the old connection.
+//! - [`Event::Closed`] says that a connection is over; the core answers it with [`Op::Close`], which frees the shell's side.
+//! - TLS is the shell's: the core sees plain text only, and says when TLS starts.
+//! - Sending never fails towards the core: what the socket does not take at once the shell keeps, says
+//!   [`Event::Congested`] once, and [`Event::Drained`] when all of it is gone. The core then stops reading the other side.
+//! - An event for an id that the core does not know any more is ignored, never a panic.
+
+use std::sync::Arc;
+
+use crate::ids::{ConnId, GroupId, Now, ShardId};
+use crate::pins::PinReason;
+use crate::settings::Settings;
+use crate::shard::{MovedBackend, ProfileNews};
+
+/// What happened.
+#[derive(Debug)]
+pub enum Event<'a> {
+    /// Plain text arrived. Lent for this call and the operations that follow it. Never empty.
+    Received {
+        /// On which connection.
+        conn: ConnId,
+        /// The bytes, where they landed.
+        bytes: &'a [u8],
+    },
+    /// The connection is over for reading: end of file, reset, or a TLS failure.
+    Closed {
+        /// Which connection.
+        conn: ConnId,
+        /// How it ended.
+        why: Lost,
+    },
+    /// A connect that the core asked for has succeeded (TCP only).
+    Connected {
+        /// Which connection.
+        conn: ConnId,
+    },
+    /// A connect that the core asked for has failed.
+    ConnectFailed {
+        /// Which connection.
+        conn: ConnId,
+        /// One line for the operator: what failed, at which address.
+        error: String,
+    },
+    /// The TLS handshake that the core asked for is done.
+    TlsReady {
+        /// Which connection.
+        conn: ConnId,
+        /// tls-server-end-point data of the *server's* certificate on a backend connection; `None` on a client's.
+        peer_end_point: Option<Vec<u8>>,
+        /// The negotiated ALPN protocol was `postgresql`.
+        alpn_postgresql: bool,
+    },
+    /// Bytes for this connection wait in the shell because its socket is full.
+    Congested {
+        /// Which connection.
+        conn: ConnId,
+    },
+    /// Nothing waits any more.
+    Drained {
+        /// Which connection.
+        conn: ConnId,
+    },
+    /// A [`Op::Hash`] is done.
+    Hashed {
+        /// Which backend asked for it.
+        conn: ConnId,
+        /// The salted password (PBKDF2-HMAC-SHA-256 of password, salt, iterations).
+        salted_password: [u8; 32],
+    },
+    /// Mail from another shard (or from this one).
+    Mail {
+        /// The sender.
+        from: ShardId,
+        /// What it says.
+        body: Mail,
+    },
+    /// A new configuration.
+    Config(Arc<Settings>),
+    /// Stop gracefully: accept no one, close clients as they become idle. `Shard::drained` tells when it is done.
+    Drain,
+}
+
+/// How a connection ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Lost {
+    /// The peer finished sending (FIN or close_notify).
+    Eof,
+    /// Reset or another socket error.
+    Reset,
+    /// TLS could not be agreed on, or was violated; the shell has logged the cause.
+    Tls,
+}
+
+/// What the shell is to do.
+#[derive(Debug)]
+pub enum Op {
+    /// Send bytes `start..end` of the [`Event::Received`] being handled to `to`, without copying where possible.
+    Forward {
+        /// The receiver.
+        to: ConnId,
+        /// First byte.
+        start: usize,
+        /// One past the last byte.
+        end: usize,
+    },
+    /// Send bytes that the core made or kept.
+    Send {
+        /// The receiver.
+        to: ConnId,
+        /// What to send.
+        bytes: Vec<u8>,
+    },
+    /// Open a TCP connection to the group's target and report under `conn`.
+    Connect {
+        /// The id that the connection gets.
+        conn: ConnId,
+        /// Whose target.
+        group: GroupId,
+    },
+    /// Start TLS after everything sent so far has gone out. On a client connection weir is the server.
+    StartTls {
+        /// Which connection.
+        conn: ConnId,
+        /// As server (client connections) or as client (backends, with the group's trust and host name).
+        role: TlsRole,
+        /// Bytes of the [`Event::Received`] being handled, from here to its end, are the first of the handshake (direct TLS).
+        early: Option<usize>,
+    },
+    /// Switch reading on or off. New connections are being read.
+    Read {
+        /// Which connection.
+        conn: ConnId,
+        /// Read from now on, or not.
+        on: bool,
+    },
+    /// End a connection.
+    Close {
+        /// Which connection.
+        conn: ConnId,
+        /// With or without sending what waits.
+        how: Close,
+    },
+    /// Compute PBKDF2-HMAC-SHA-256 away from the shard and answer with [`Event::Hashed`].
+    Hash {
+        /// Which backend asks.
+        conn: ConnId,
+        /// What to compute.
+        job: HashJob,
+    },
+    /// Deliver a value to a shard (also to the sender itself).
+    Mail {
+        /// The receiver.
+        to: ShardId,
+        /// What it says.
+        body: Mail,
+    },
+    /// Hand an idle backend connection, socket and TLS state and all, to another shard, which calls `adopt` with `body`; if
+    /// bytes or an end arrived meanwhile the shell closes the socket and the receiver calls `adopt_failed` instead.
+    Move {
+        /// Which connection; the id ends with this.
+        conn: ConnId,
+        /// The receiver.
+        to: ShardId,
+        /// The core's side of it.
+        body: Box<MovedBackend>,
+    },
+    /// Something to log and count.
+    Trace(Trace),
+}
+
+/// Which side of TLS weir is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum TlsRole {
+    /// Towards a client.
+    Server,
+    /// Towards a group's target.
+    Client(GroupId),
+}
+
+/// How to close.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Close {
+    /// Send what waits (bounded in time by the shell), close_notify where TLS is up, then FIN.
+    Flush,
+    /// Drop what waits.
+    Now,
+}
+
+/// Work too long for a shard.
+#[derive(Clone)]
+pub struct HashJob {
+    /// The password, prepared by SASLprep; never logged.
+    pub password: Arc<zeroize::Zeroizing<String>>,
+    /// The server's salt.
+    pub salt: Vec<u8>,
+    /// The server's iteration count, at most [`crate::limits::SCRAM_ITERATIONS_MAX`].
+    pub iterations: u32,
+}
+
+impl core::fmt::Debug for HashJob {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("HashJob").field("iterations", &self.iterations).finish_non_exhaustive()
+    }
+}
+
+/// A value from shard to shard.
+#[derive(Debug)]
+pub enum Mail {
+    /// To the permit owner: how much this shard could use. Sent when it changes, at most every [`crate::limits::DEMAND_INTERVAL`].
+    Demand {
+        /// Which group.
+        group: GroupId,
+        /// Clients waiting for a backend.
+        waiting: u32,
+        /// Permits held: backends open or being opened.
+        held: u32,
+        /// Of those, idle ones above what it must keep.
+        idle: u32,
+        /// Since when the first one waits.
+        oldest: Now,
+    },
+    /// From the permit owner: you may open this many more.
+    Grant {
+        /// Which group.
+        group: GroupId,
+        /// How many.
+        permits: u32,
+    },
+    /// To the permit owner: permits no longer used.
+    Return {
+        /// Which group.
+        group: GroupId,
+        /// How many.
+        permits: u32,
+    },
+    /// From the permit owner: hand over backends (idle ones now, else the next that come free) or unused permits.
+    Recall {
+        /// Which group.
+        group: GroupId,
+        /// How many.
+        permits: u32,
+        /// Who waits for them.
+        to: ShardId,
+    },
+    /// A cancel request for a client of the receiver.
+    Cancel {
+        /// The number given to the client as process id.
+        key: u32,
+        /// The secret given with it.
+        secret: Vec<u8>,
+    },
+    /// What a server said of itself at login, or that it is not true any more.
+    Profile(Box<ProfileNews>),
+    /// Clients logged in, so that the limit holds over all shards.
+    Clients {
+        /// How many the sender has.
+        count: u32,
+    },
+}
+
+/// Something to log and count. Text fields hold no secrets and no statement text.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Trace {
+    /// A client is logged in.
+    ClientReady {
+        /// Its connection.
+        conn: ConnId,
+        /// Login name.
+        user: Arc<str>,
+        /// Database.
+        database: Arc<str>,
+    },
+    /// A client has left or was closed.
+    ClientClosed {
+        /// Its connection.
+        conn: ConnId,
+        /// Why; one of a fixed set of words.
+        reason: &'static str,
+    },
+    /// A client was refused before it was ready.
+    Refused {
+        /// Its connection.
+        conn: ConnId,
+        /// The code it was given.
+        code: &'static str,
+        /// Why, for the operator (may say more than the client was told; never a secret).
+        reason: String,
+    },
+    /// A session was pinned.
+    Pinned {
+        /// The client.
+        conn: ConnId,
+        /// Why.
+        reason: PinReason,
+    },
+    /// A backend is logged in.
+    BackendReady {
+        /// Its connection.
+        conn: ConnId,
+        /// Whose target.
+        group: GroupId,
+    },
+    /// A backend was closed.
+    BackendClosed {
+        /// Its connection.
+        conn: ConnId,
+        /// Whose target.
+        group: GroupId,
+        /// Why; for the operator.
+        reason: String,
+    },
+    /// A backend could not be opened.
+    BackendFailed {
+        /// Whose target.
+        group: GroupId,
+        /// What the connect or the server said; for the operator.
+        reason: String,
+    },
+    /// A query was cancelled, or a cancel request matched nobody.
+    Cancel {
+        /// Whether it reached a running query.
+        matched: bool,
+    },
+}

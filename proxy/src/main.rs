@@ -1,0 +1,2 @@
+//! weir: the binary.
+fn main() {}
