@@ -32,7 +32,9 @@ impl Now {
     /// The instant `by` later; saturates at the end of time.
     #[must_use]
     pub fn after(self, by: core::time::Duration) -> Now {
-        Now(self.0.saturating_add(u64::try_from(by.as_nanos()).unwrap_or(u64::MAX)))
+        Now(self
+            .0
+            .saturating_add(u64::try_from(by.as_nanos()).unwrap_or(u64::MAX)))
     }
 
     /// Time from `earlier` to here; zero when `earlier` is later.

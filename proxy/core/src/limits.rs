@@ -42,7 +42,8 @@ pub const DEMAND_INTERVAL: Duration = Duration::from_millis(1);
 pub const MAX_CLIENT_CONNECTIONS_DEFAULT: u32 = 1000;
 /// Largest `max_client_connections`: descriptors and memory of one machine.
 pub const MAX_CLIENT_CONNECTIONS_MAX: u32 = 100_000;
-/// `idle_client_timeout`: as RDS Proxy. Counts only while nothing is lent or owed.
+/// `idle_client_timeout`: as RDS Proxy. Counts while weir waits for the client's next message, inside a
+/// transaction too.
 pub const IDLE_CLIENT_TIMEOUT_DEFAULT: Duration = Duration::from_secs(1800);
 /// Longest `idle_client_timeout`, as RDS Proxy.
 pub const IDLE_CLIENT_TIMEOUT_MAX: Duration = Duration::from_secs(28_800);

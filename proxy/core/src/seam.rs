@@ -207,7 +207,9 @@ pub struct HashJob {
 
 impl core::fmt::Debug for HashJob {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        f.debug_struct("HashJob").field("iterations", &self.iterations).finish_non_exhaustive()
+        f.debug_struct("HashJob")
+            .field("iterations", &self.iterations)
+            .finish_non_exhaustive()
     }
 }
 
@@ -224,8 +226,8 @@ pub enum Mail {
         held: u32,
         /// Of those, idle ones above what it must keep.
         idle: u32,
-        /// Since when the first one waits.
-        oldest: Now,
+        /// How many recalls this shard has answered in all; tells the owner how fresh this is.
+        recalls: u64,
     },
     /// From the permit owner: you may open this many more.
     Grant {
@@ -241,14 +243,16 @@ pub enum Mail {
         /// How many.
         permits: u32,
     },
-    /// From the permit owner: hand over backends (idle ones now, else the next that come free) or unused permits.
+    /// From the permit owner: hand over unused permits or idle backends; answered with [`Mail::Demand`].
     Recall {
         /// Which group.
         group: GroupId,
         /// How many.
         permits: u32,
-        /// Who waits for them.
-        to: ShardId,
+        /// Who waits for them; `None`: nobody, close them, the limit has shrunk.
+        to: Option<ShardId>,
+        /// Only what is idle now; else also the next ones that come free.
+        idle_only: bool,
     },
     /// A cancel request for a client of the receiver.
     Cancel {
@@ -259,11 +263,6 @@ pub enum Mail {
     },
     /// What a server said of itself at login, or that it is not true any more.
     Profile(Box<ProfileNews>),
-    /// Clients logged in, so that the limit holds over all shards.
-    Clients {
-        /// How many the sender has.
-        count: u32,
-    },
 }
 
 /// Something to log and count. Text fields hold no secrets and no statement text.

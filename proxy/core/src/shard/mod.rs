@@ -58,13 +58,37 @@ pub struct Stats {
     pub pins: [u64; 32],
 }
 
+/// What a shard is made from.
+pub struct ShardSetup {
+    /// Its number.
+    pub id: ShardId,
+    /// How many there are.
+    pub shards: u16,
+    /// The configuration in force.
+    pub settings: Arc<Settings>,
+    /// A secret seed of its own, for cancel keys and nonces.
+    pub seed: [u8; 32],
+    /// The process's secret from which the SCRAM salts of unknown users are made; the same for all shards and over reloads.
+    pub mock_secret: [u8; 32],
+    /// The one thing that shards share.
+    pub shared: Arc<Shared>,
+}
+
+/// The one thing that shards share: a count, touched at login and leave only, never per query. A limit on clients over all
+/// shards must be exact and its refusal must not wait for mail.
+#[derive(Default, Debug)]
+pub struct Shared {
+    /// Clients that are logged in, over all shards.
+    pub clients: core::sync::atomic::AtomicU32,
+}
+
 /// One shard's whole state.
 pub struct Shard {}
 
 impl Shard {
-    /// A shard `id` of `shards`, with a secret seed of its own for keys and nonces. Shard 0 also owns the permits.
+    /// A new shard. Shard 0 also owns the permits and keeps the warm connections. Operations are waiting right after this.
     #[must_use]
-    pub fn new(_id: ShardId, _shards: u16, _settings: Arc<Settings>, _seed: [u8; 32], _now: Now) -> Shard {
+    pub fn new(_setup: ShardSetup, _now: Now) -> Shard {
         Shard {}
     }
 
@@ -75,7 +99,10 @@ impl Shard {
 
     /// A backend has come from another shard; its socket is to be known as the answered id.
     pub fn adopt(&mut self, _now: Now, _moved: Box<MovedBackend>) -> ConnId {
-        ConnId { slot: 0, generation: 0 }
+        ConnId {
+            slot: 0,
+            generation: 0,
+        }
     }
 
     /// A backend that another shard sent has been lost on the way; its permit arrives all the same.
