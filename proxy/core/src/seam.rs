@@ -194,24 +194,7 @@ pub enum Close {
     Now,
 }
 
-/// Work too long for a shard.
-#[derive(Clone)]
-pub struct HashJob {
-    /// The password, prepared by SASLprep; never logged.
-    pub password: Arc<zeroize::Zeroizing<String>>,
-    /// The server's salt.
-    pub salt: Vec<u8>,
-    /// The server's iteration count, at most [`crate::limits::SCRAM_ITERATIONS_MAX`].
-    pub iterations: u32,
-}
-
-impl core::fmt::Debug for HashJob {
-    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        f.debug_struct("HashJob")
-            .field("iterations", &self.iterations)
-            .finish_non_exhaustive()
-    }
-}
+pub use crate::auth::HashJob;
 
 /// A value from shard to shard.
 #[derive(Debug)]

@@ -7,7 +7,7 @@ use core::time::Duration;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use crate::auth::UserSecret;
+use crate::auth::{ClientAuthMethod, UserSecret};
 use crate::ids::GroupId;
 
 /// The database engine that a listener and a target group speak.
@@ -46,6 +46,8 @@ pub struct Listener {
     pub engine: Engine,
     /// Whether TLS is demanded.
     pub tls: ClientTls,
+    /// How clients prove who they are.
+    pub client_auth: ClientAuthMethod,
     /// tls-server-end-point channel binding data (RFC 5929) of the certificate in use; `None` without TLS.
     pub server_end_point: Option<Arc<[u8]>>,
 }

@@ -1,17 +1,24 @@
 //! Proving who one is: SCRAM-SHA-256, md5 and cleartext, as machines without I/O.
+//!
+//! This room knows secrets and proofs. How a proof is packed into a message is the business of [`crate::wire`]; where secrets
+//! come from is the shell's.
 
-use std::sync::Arc;
-use zeroize::Zeroizing;
+pub mod cleartext;
+pub mod md5;
+pub mod scram;
+mod secret;
 
-/// What is known of a user's password.
-pub struct UserSecret {
-    /// The password itself, if the config holds it; needed for md5 and cleartext at the server, and for a SCRAM login at the
-    /// server unless the server's verifier is the same as ours and a client has logged in.
-    pub password: Option<Arc<Zeroizing<String>>>,
-}
+pub use scram::HashJob;
+pub use secret::UserSecret;
 
-impl core::fmt::Debug for UserSecret {
-    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        f.write_str("UserSecret(..)")
-    }
+/// How weir asks clients of a listener to prove who they are.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum ClientAuthMethod {
+    /// SCRAM-SHA-256, and inside TLS also SCRAM-SHA-256-PLUS. Works with a password and with a stored verifier.
+    #[default]
+    ScramSha256,
+    /// PostgreSQL's md5. Needs the password in the config.
+    Md5,
+    /// The password itself. Needs the password in the config, and is never asked for outside TLS.
+    Cleartext,
 }
