@@ -1,1 +1,4 @@
 //! PostgreSQL protocol 3.0 and 3.2 (PostgreSQL manual, chapter "Frontend/Backend Protocol").
+
+pub mod errors;
+pub mod messages;
