@@ -65,6 +65,9 @@ pub const STARTUP_PARAMETERS_MAX: usize = 128;
 pub const AUTH_MESSAGE_MAX: usize = 65_535;
 /// Statement text that is read to see what it leaves on the session, bytes: RDS Proxy's bound. Longer ones pin.
 pub const STATEMENT_INSPECT_MAX: usize = 16_384;
+/// Name of a portal or statement that is read through to see what follows it, bytes: PostgreSQL tells names apart by their first
+/// 63 bytes (NAMEDATALEN), drivers send up to some dozens.
+pub const NAME_INSPECT_MAX: usize = 256;
 /// Longest message either side may announce, bytes: PostgreSQL's MaxAllocSize − 1.
 pub const MESSAGE_MAX: u32 = 0x3fff_ffff;
 /// Messages that may be under way from one client and unanswered: one byte each; past it the client is not read.

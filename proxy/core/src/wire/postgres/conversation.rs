@@ -1,0 +1,155 @@
+//! Follows both directions of a logged-in session: what may go on, what is owed, whether the backend may go.
+//!
+//! Bytes come in as the network cut them; all of them are parsed at once, and nothing is kept that need not be. The machine
+//! knows nothing of connections, pools or waiting: the shard asks it. Logins are not its business.
+//!
+//! Sources: PostgreSQL manual, "Message Flow" and "Message Formats"; servers of several versions where it is silent.
+
+mod client;
+mod exchange;
+mod message;
+mod owed;
+mod server;
+mod unnamed;
+
+#[cfg(test)]
+mod tests;
+
+pub use client::{ClientEnd, FromClient};
+pub use exchange::TxStatus;
+pub use server::FromServer;
+
+use client::ClientStream;
+use exchange::Exchange;
+use server::ServerStream;
+
+use crate::limits::REPLIES_OWED_MAX;
+
+/// One session, both directions. Lives in every client, so it is small and has no heap while nothing is under way.
+#[derive(Debug)]
+pub struct Conversation {
+    exchange: Exchange,
+    client: ClientStream,
+    server: ServerStream,
+}
+
+const _: () = assert!(size_of::<Conversation>() <= 160);
+
+impl Default for Conversation {
+    fn default() -> Conversation {
+        Conversation::new()
+    }
+}
+
+impl Conversation {
+    /// A session that has just logged in and has no backend.
+    #[must_use]
+    pub const fn new() -> Conversation {
+        Conversation {
+            exchange: Exchange::new(),
+            client: ClientStream::new(),
+            server: ServerStream::new(),
+        }
+    }
+
+    /// Reads all of `bytes` from the client. What it answers goes to the lent backend, or is copied and waits for one.
+    ///
+    /// Also to be called, with no bytes, after [`FromServer::resume_client`] and after [`Conversation::fail_pending`] when
+    /// [`Conversation::resumable`].
+    pub fn client(&mut self, bytes: &[u8]) -> FromClient {
+        self.client.read(&mut self.exchange, bytes)
+    }
+
+    /// Reads all of `bytes` from the lent backend; `on_parameter` gets name and value of each ParameterStatus. All bytes but
+    /// [`FromServer::skip`] go to the client.
+    pub fn server(
+        &mut self,
+        bytes: &[u8],
+        on_parameter: &mut dyn FnMut(&[u8], &[u8]),
+    ) -> FromServer {
+        let mut out = self.server.read(&mut self.exchange, bytes, on_parameter);
+        out.resume_client = self.resumable();
+        out
+    }
+
+    /// A backend has been lent. What the client sent since the last lend is about to go to it.
+    pub fn start_lend(&mut self) {
+        self.exchange.start_lend();
+        self.server = ServerStream::new();
+    }
+
+    /// The backend is gone, given back or lost. Whatever was under way on it is forgotten.
+    pub fn end_lend(&mut self) {
+        self.exchange.end_lend();
+        self.server = ServerStream::new();
+        self.client.drop_rest();
+    }
+
+    /// Nothing is owed, no transaction is open, and neither side is in the middle of anything that this backend is needed
+    /// for: it may go, pins and [`Conversation::holds_unnamed`] aside.
+    #[must_use]
+    pub fn releasable(&self) -> bool {
+        self.exchange.at_rest()
+            && self.server.at_boundary()
+            && !self.client.in_message()
+            && !self.client.is_waiting()
+    }
+
+    /// No answer is under way.
+    #[must_use]
+    pub fn owes_nothing(&self) -> bool {
+        self.exchange.owed.is_empty()
+    }
+
+    /// The transaction, by the server's last word in this lend.
+    #[must_use]
+    pub fn status(&self) -> TxStatus {
+        self.exchange.status
+    }
+
+    /// Messages under way. Above [`REPLIES_OWED_MAX`] the client must not be read.
+    #[must_use]
+    pub fn owed(&self) -> usize {
+        let owed = self.exchange.owed.len();
+        if self.client.is_waiting() {
+            // What comes now is kept in memory, so it had better not come.
+            owed.saturating_add(REPLIES_OWED_MAX + 1)
+        } else {
+            owed
+        }
+    }
+
+    /// Requests under way that end with ReadyForQuery. Goes through the whole queue.
+    #[must_use]
+    pub fn pending_segments(&self) -> usize {
+        self.exchange.owed.iter().filter(|k| k.ends_ready()).count()
+    }
+
+    /// The session has parsed the unnamed statement to bind it later, so it keeps its backend. Ends by itself: when a later
+    /// round trip parses and binds it in one, or destroys it.
+    #[must_use]
+    pub fn holds_unnamed(&self) -> bool {
+        self.exchange.unnamed.holds()
+    }
+
+    /// In this lend a COPY failed in a way that leaves open whether the server will send one more ReadyForQuery. A backend
+    /// that is given back in this state must be closed, or mended with a request whose answer is unmistakable.
+    #[must_use]
+    pub fn stray_ready(&self) -> bool {
+        self.exchange.stray_ready
+    }
+
+    /// Client messages that were kept back can go on: call [`Conversation::client`].
+    #[must_use]
+    pub fn resumable(&self) -> bool {
+        self.client.is_waiting() && !self.exchange.unnamed.is_unknown()
+    }
+
+    /// No server will get the requests under way, none of which has been sent: answers what the client gets instead, `error`
+    /// (a whole ErrorResponse message) for each, and ReadyForQuery where it is due. An extended batch without its Sync gets
+    /// the error alone; what follows of it is dropped, and its Sync is a request like any other.
+    pub fn fail_pending(&mut self, error: &[u8]) -> Vec<u8> {
+        self.client.drop_rest();
+        self.exchange.fail(error)
+    }
+}

@@ -1,0 +1,354 @@
+//! The client's direction: framing, what must be read of a message, and which bytes go on.
+//!
+//! A message is decided on once the part of it that matters has arrived; until then nothing of it goes on. The rest of it then
+//! streams through unread. What messages mean to each other is the business of [`super::exchange`].
+
+use super::exchange::Exchange;
+use super::message::{self, HEADER, Header, OUR_CLOSE, Parsed};
+use super::owed::Kind;
+use super::unnamed::Use;
+use crate::pins::Pins;
+
+/// Why the client's stream is over.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum ClientEnd {
+    /// Terminate: the client leaves. The message is not forwarded.
+    Terminate,
+    /// Not the protocol; says what is wrong.
+    Violation(&'static str),
+}
+
+/// What came out of some bytes of a client.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct FromClient {
+    /// Goes to the server before the range: bytes kept from earlier calls, and messages that weir put in. Usually empty.
+    pub head: Vec<u8>,
+    /// The range of the given bytes that goes to the server after `head` starts here.
+    pub start: usize,
+    /// One past the range's last byte. Bytes outside the range are kept for later calls, in `head`, or meant for nobody.
+    pub end: usize,
+    /// Something of it needs a server.
+    pub needs_server: bool,
+    /// What its statements leave on the session.
+    pub pins: Pins,
+    /// The stream is over. What comes before still counts.
+    pub end_of: Option<ClientEnd>,
+    /// At least one request that will be answered was in it.
+    pub new_requests: bool,
+}
+
+/// Where the client's stream stands.
+#[derive(Debug)]
+pub(super) struct ClientStream {
+    /// The start of a message that can't be decided on yet; when `waiting`, whole messages.
+    kept: Vec<u8>,
+    /// Bytes of the message under way that are still to come.
+    rest: u32,
+    /// They go to the server.
+    rest_passes: bool,
+    /// Nothing is parsed until the server has answered what the first kept message depends on.
+    waiting: bool,
+}
+
+/// What becomes of a message.
+enum Verdict {
+    Pass,
+    Drop,
+    /// Goes on behind a Close of weir's own.
+    PassClosed,
+    Wait,
+    End(ClientEnd),
+}
+
+impl ClientStream {
+    pub(super) const fn new() -> ClientStream {
+        ClientStream {
+            kept: Vec::new(),
+            rest: 0,
+            rest_passes: false,
+            waiting: false,
+        }
+    }
+
+    /// The server has a part of a message and needs the rest.
+    pub(super) const fn in_message(&self) -> bool {
+        self.rest > 0 && self.rest_passes
+    }
+
+    /// Messages are kept back until the server has answered.
+    pub(super) const fn is_waiting(&self) -> bool {
+        self.waiting
+    }
+
+    /// The rest of the message under way is for nobody.
+    pub(super) fn drop_rest(&mut self) {
+        self.rest_passes = false;
+    }
+
+    pub(super) fn read(&mut self, exchange: &mut Exchange, bytes: &[u8]) -> FromClient {
+        if self.waiting {
+            return self.read_after_wait(exchange, bytes);
+        }
+        let mut out = FromClient::default();
+        let mut at = 0;
+        while at < bytes.len() && out.end_of.is_none() {
+            at = if self.waiting {
+                self.kept
+                    .extend_from_slice(bytes.get(at..).unwrap_or_default());
+                bytes.len()
+            } else if self.rest > 0 {
+                self.read_rest(&mut out, bytes, at)
+            } else if self.kept.is_empty() {
+                self.read_in_place(exchange, &mut out, bytes, at)
+            } else {
+                self.read_kept(exchange, &mut out, bytes, at)
+            };
+        }
+        out
+    }
+
+    /// The kept messages and `bytes` are read as one piece, if the wait is over.
+    fn read_after_wait(&mut self, exchange: &mut Exchange, bytes: &[u8]) -> FromClient {
+        self.kept.extend_from_slice(bytes);
+        if exchange.unnamed.is_unknown() {
+            return FromClient::default();
+        }
+        self.waiting = false;
+        let all = core::mem::take(&mut self.kept);
+        let mut out = self.read(exchange, &all);
+        out.flush(&all);
+        (out.start, out.end) = (0, 0);
+        out
+    }
+
+    fn read_rest(&mut self, out: &mut FromClient, bytes: &[u8], at: usize) -> usize {
+        let left = u32::try_from(bytes.len() - at).unwrap_or(u32::MAX);
+        let take = self.rest.min(left);
+        self.rest -= take;
+        let end = at + take as usize;
+        if self.rest_passes {
+            out.pass(bytes, at, end);
+        }
+        end
+    }
+
+    /// A message starts at `at`. Decides on it where it lies, or keeps what there is of it.
+    fn read_in_place(
+        &mut self,
+        exchange: &mut Exchange,
+        out: &mut FromClient,
+        bytes: &[u8],
+        at: usize,
+    ) -> usize {
+        let at = skip_copy_data(exchange, out, bytes, at);
+        let here = bytes.get(at..).unwrap_or_default();
+        let Some(header) = Header::read(here) else {
+            self.kept.extend_from_slice(here);
+            return bytes.len();
+        };
+        let needed = match needed_of(exchange, header) {
+            Ok(needed) => HEADER + needed,
+            Err(problem) => {
+                out.end_of = Some(ClientEnd::Violation(problem));
+                return bytes.len();
+            }
+        };
+        let Some(prefix) = here.get(..needed) else {
+            self.kept.extend_from_slice(here);
+            return bytes.len();
+        };
+        let end = at + needed;
+        match decide(exchange, out, header, prefix) {
+            Verdict::Pass => out.pass(bytes, at, end),
+            Verdict::PassClosed => {
+                out.put(bytes, OUR_CLOSE);
+                out.pass(bytes, at, end);
+            }
+            Verdict::Drop => return self.go_on(header, needed, false, end),
+            Verdict::Wait => {
+                self.waiting = true;
+                return at;
+            }
+            Verdict::End(why) => {
+                out.end_of = Some(why);
+                return bytes.len();
+            }
+        }
+        self.go_on(header, needed, true, end)
+    }
+
+    /// Adds to the kept start of a message until it can be decided on.
+    fn read_kept(
+        &mut self,
+        exchange: &mut Exchange,
+        out: &mut FromClient,
+        bytes: &[u8],
+        at: usize,
+    ) -> usize {
+        let at = self.keep_up_to(HEADER, bytes, at);
+        let Some(header) = Header::read(&self.kept) else {
+            return at;
+        };
+        let needed = match needed_of(exchange, header) {
+            Ok(needed) => HEADER + needed,
+            Err(problem) => {
+                self.kept = Vec::new();
+                out.end_of = Some(ClientEnd::Violation(problem));
+                return bytes.len();
+            }
+        };
+        let at = self.keep_up_to(needed, bytes, at);
+        if self.kept.len() < needed {
+            return at;
+        }
+        let kept = core::mem::take(&mut self.kept);
+        let passes = match decide(exchange, out, header, &kept) {
+            Verdict::Pass => true,
+            Verdict::PassClosed => {
+                out.put(bytes, OUR_CLOSE);
+                true
+            }
+            Verdict::Drop => false,
+            Verdict::Wait => {
+                self.kept = kept;
+                self.waiting = true;
+                return at;
+            }
+            Verdict::End(why) => {
+                out.end_of = Some(why);
+                return bytes.len();
+            }
+        };
+        if passes {
+            out.put(bytes, &kept);
+        }
+        self.go_on(header, kept.len(), passes, at)
+    }
+
+    fn keep_up_to(&mut self, length: usize, bytes: &[u8], at: usize) -> usize {
+        let missing = length.saturating_sub(self.kept.len());
+        let end = bytes.len().min(at + missing);
+        self.kept
+            .extend_from_slice(bytes.get(at..end).unwrap_or_default());
+        end
+    }
+
+    /// `seen` bytes of the message are dealt with, the rest follows suit.
+    fn go_on(&mut self, header: Header, seen: usize, passes: bool, at: usize) -> usize {
+        let seen = u32::try_from(seen - HEADER).unwrap_or(u32::MAX);
+        self.rest = header.body.saturating_sub(seen);
+        self.rest_passes = passes;
+        at
+    }
+}
+
+/// Goes over whole CopyData messages: there may be millions in a row, and none changes anything.
+fn skip_copy_data(exchange: &Exchange, out: &mut FromClient, bytes: &[u8], start: usize) -> usize {
+    if bytes.get(start) != Some(&b'd') || exchange.dropping || exchange.ignores_strays() {
+        return start;
+    }
+    let mut at = start;
+    while let Some(header) = bytes.get(at..).and_then(Header::read) {
+        let end = at + HEADER + header.body as usize;
+        if header.tag != b'd' || header.check().is_err() || end > bytes.len() {
+            break;
+        }
+        at = end;
+    }
+    out.needs_server |= at > start && !exchange.owed.is_empty();
+    out.pass(bytes, start, at);
+    at
+}
+
+/// Checks a header and answers how many bytes of the body must be there to decide on the message.
+fn needed_of(exchange: &Exchange, header: Header) -> Result<usize, &'static str> {
+    header.check()?;
+    if exchange.dropping || exchange.skipping {
+        // Nobody executes it: only its type matters.
+        message::check_client(header).map(|()| 0)
+    } else {
+        message::needed(header)
+    }
+}
+
+/// What becomes of the message whose deciding part is `prefix`, and everything that follows from it.
+fn decide(exchange: &mut Exchange, out: &mut FromClient, header: Header, prefix: &[u8]) -> Verdict {
+    match header.tag {
+        b'X' => return Verdict::End(ClientEnd::Terminate),
+        _ if exchange.dropping && header.tag != b'S' => return Verdict::Drop,
+        b'd' | b'c' | b'f' | b'H' => return stray_or_pass(exchange, out, header.tag),
+        _ => {}
+    }
+    out.needs_server = true;
+    let body = prefix.get(HEADER..).unwrap_or_default();
+    let parsed = if exchange.skipping {
+        // The server will not look at it either, so it leaves nothing behind.
+        Parsed::unread(header)
+    } else {
+        message::parse(header, body)
+    };
+    let mut verdict = Verdict::Pass;
+    if parsed.uses_unnamed {
+        match exchange.unnamed_wanted() {
+            Use::Safe => {}
+            Use::Wait => return Verdict::Wait,
+            Use::CloseFirst => {
+                exchange.request(Kind::OurClose);
+                verdict = Verdict::PassClosed;
+            }
+        }
+        if parsed.binds_unnamed {
+            exchange.unnamed.bind();
+        }
+    }
+    out.pins.add(parsed.pins);
+    out.new_requests |= exchange.request(parsed.kind);
+    verdict
+}
+
+/// Messages that a server answers by nothing at all, and reads over when no COPY is on.
+fn stray_or_pass(exchange: &mut Exchange, out: &mut FromClient, tag: u8) -> Verdict {
+    if exchange.ignores_strays() {
+        return Verdict::Drop;
+    }
+    out.needs_server |= !exchange.owed.is_empty();
+    match tag {
+        b'c' => exchange.request(Kind::CopyDone),
+        b'f' => exchange.request(Kind::CopyFail),
+        _ => false,
+    };
+    Verdict::Pass
+}
+
+impl FromClient {
+    /// `from..to` of the given bytes goes on.
+    fn pass(&mut self, bytes: &[u8], from: usize, to: usize) {
+        if from >= to {
+            return;
+        }
+        if self.start == self.end {
+            self.start = from;
+        } else if self.end != from {
+            self.flush(bytes);
+            self.start = from;
+        }
+        self.end = to;
+    }
+
+    /// `extra` goes on, behind everything so far.
+    fn put(&mut self, bytes: &[u8], extra: &[u8]) {
+        self.flush(bytes);
+        if self.head.is_empty() {
+            self.head.reserve_exact(extra.len());
+        }
+        self.head.extend_from_slice(extra);
+    }
+
+    fn flush(&mut self, bytes: &[u8]) {
+        if self.start < self.end {
+            let range = bytes.get(self.start..self.end).unwrap_or_default();
+            self.head.extend_from_slice(range);
+            self.start = self.end;
+        }
+    }
+}

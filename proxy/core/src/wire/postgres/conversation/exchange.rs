@@ -1,0 +1,330 @@
+//! What both directions of a session share: which requests are under way, what answers them, what an error skips.
+//!
+//! Rules of PostgreSQL's "Message Flow", of `PostgresMain` (skipping until Sync) and of COPY (Sync and Flush ignored while data
+//! is read). No framing here: the two streams say what they have seen.
+
+use super::owed::{Kind, Owed};
+use super::unnamed::{Unnamed, Use};
+
+/// The server's word on the transaction, from its last ReadyForQuery.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum TxStatus {
+    /// `I`: no transaction.
+    Idle,
+    /// `T`: in a transaction.
+    InTransaction,
+    /// `E`: in a transaction that has failed.
+    Failed,
+}
+
+/// The shared state.
+#[derive(Debug)]
+pub(super) struct Exchange {
+    pub(super) owed: Owed,
+    pub(super) unnamed: Unnamed,
+    pub(super) status: TxStatus,
+    /// A backend is lent.
+    pub(super) lent: bool,
+    /// The server skips everything until a Sync that the client has not sent yet.
+    pub(super) skipping: bool,
+    /// Extended messages since the last message that ReadyForQuery answers.
+    pub(super) unsynced: bool,
+    /// weir itself answered unsent extended messages with an error: what comes before the Sync must not reach a server.
+    pub(super) dropping: bool,
+    /// The server reads COPY data for the request at the front.
+    pub(super) copying: bool,
+    /// The request at the front (simple query, function call) has had an answer that may be followed by ReadyForQuery.
+    answered: bool,
+    /// A COPY failed with a Sync under way that the server may have ignored or not: a ReadyForQuery may come that nobody
+    /// waits for.
+    pub(super) stray_ready: bool,
+}
+
+impl Exchange {
+    pub(super) const fn new() -> Exchange {
+        Exchange {
+            owed: Owed::new(),
+            unnamed: Unnamed::new(),
+            status: TxStatus::Idle,
+            lent: false,
+            skipping: false,
+            unsynced: false,
+            dropping: false,
+            copying: false,
+            answered: false,
+            stray_ready: false,
+        }
+    }
+
+    pub(super) fn start_lend(&mut self) {
+        self.lent = true;
+        self.status = TxStatus::Idle;
+        self.copying = false;
+        self.answered = false;
+        self.stray_ready = false;
+    }
+
+    pub(super) fn end_lend(&mut self) {
+        self.start_lend();
+        self.lent = false;
+        self.skipping = false;
+        self.unsynced = false;
+        self.owed.clear();
+        self.unnamed = Unnamed::new();
+    }
+
+    /// Nothing under way and nothing half done that only this backend knows of.
+    pub(super) fn at_rest(&self) -> bool {
+        self.owed.is_empty() && !self.skipping && !self.unsynced && self.status == TxStatus::Idle
+    }
+
+    /// Whether messages that a server ignores outside COPY need not be sent to any.
+    pub(super) fn ignores_strays(&self) -> bool {
+        self.owed.is_empty() && !self.lent
+    }
+
+    // ---- what the client sends ----
+
+    /// The client sent `kind`. Answers whether a reply will come.
+    pub(super) fn request(&mut self, kind: Kind) -> bool {
+        match kind {
+            Kind::Sync => return self.sync(),
+            _ if self.skipping => return false,
+            Kind::CopyDone | Kind::CopyFail => {
+                if !self.owed.is_empty() {
+                    self.owed.push(kind);
+                }
+                return false;
+            }
+            Kind::Query => {
+                self.unnamed.end();
+                self.unsynced = false;
+            }
+            Kind::Function => self.unsynced = false,
+            Kind::ParseUnnamed => {
+                self.unnamed.parse();
+                self.unsynced = true;
+            }
+            Kind::CloseUnnamed => {
+                self.unnamed.end();
+                self.unsynced = true;
+            }
+            _ => self.unsynced = true,
+        }
+        self.owed.push(kind);
+        true
+    }
+
+    fn sync(&mut self) -> bool {
+        self.skipping = false;
+        self.dropping = false;
+        self.unsynced = false;
+        self.unnamed.sync();
+        // Syncs that a COPY ignores are one entry, else a client could make the queue grow for ever.
+        let ignored = self.copying && self.owed.len() == 2 && self.owed.get(1) == Some(Kind::Sync);
+        if !ignored {
+            self.owed.push(Kind::Sync);
+        }
+        true
+    }
+
+    /// What a Bind or Describe of the unnamed statement needs before it is sent.
+    pub(super) fn unnamed_wanted(&self) -> Use {
+        if self.skipping {
+            Use::Safe
+        } else {
+            self.unnamed.wanted()
+        }
+    }
+
+    // ---- what the server answers ----
+
+    /// Whether rows or COPY data may come now.
+    pub(super) fn expects_rows(&self) -> bool {
+        matches!(self.owed.front(), Some(Kind::Query | Kind::Execute))
+    }
+
+    /// The server sent a message of type `tag`, not being an error, ReadyForQuery or an asynchronous one.
+    ///
+    /// # Errors
+    /// The message answers nothing that was asked: the stream can't be followed any more.
+    pub(super) fn reply(&mut self, tag: u8) -> Result<(), &'static str> {
+        let Some(front) = self.owed.front() else {
+            return Err("an answer that nothing asked for");
+        };
+        match (tag, front) {
+            (b'D' | b'd' | b'T' | b'H' | b'c', Kind::Query | Kind::Execute)
+            | (b't', Kind::Describe) => {}
+            (b'C', Kind::Query | Kind::Execute) => return self.command_complete(front),
+            (b'G', Kind::Query | Kind::Execute) if !self.copying => self.copy_in(),
+            (b'I', Kind::Query) | (b'V', Kind::Function) => self.answered = true,
+            (b'I' | b's', Kind::Execute) if !self.copying => self.done(),
+            (b'1', Kind::Parse)
+            | (b'2', Kind::Bind)
+            | (b'3', Kind::Close)
+            | (b'T' | b'n', Kind::Describe) => self.done(),
+            (b'1', Kind::ParseUnnamed) => {
+                self.unnamed.confirmed(true);
+                self.done();
+            }
+            (b'3', Kind::CloseUnnamed | Kind::OurClose) => {
+                self.unnamed.confirmed(false);
+                self.done();
+            }
+            _ => return Err("an answer that does not fit the request"),
+        }
+        Ok(())
+    }
+
+    /// The request at the front is answered.
+    fn done(&mut self) {
+        self.owed.pop();
+        self.answered = false;
+        // Outside COPY the server reads over these without a word.
+        while self.owed.front().is_some_and(Kind::is_copy_end) {
+            self.owed.pop();
+        }
+    }
+
+    fn copy_in(&mut self) {
+        self.copying = true;
+        let early = self.early_syncs();
+        if early > 1 {
+            self.owed.remove_behind_front(early - 1);
+        }
+    }
+
+    /// Syncs right behind the front: sent along with the request, read by the server as part of the COPY data.
+    fn early_syncs(&self) -> usize {
+        let behind = self.owed.iter().skip(1);
+        behind.take_while(|k| *k == Kind::Sync).count()
+    }
+
+    fn command_complete(&mut self, front: Kind) -> Result<(), &'static str> {
+        if self.copying {
+            let early = self.early_syncs();
+            if self.owed.get(1 + early) != Some(Kind::CopyDone) {
+                return Err("COPY completed before its data ended");
+            }
+            self.owed.remove_behind_front(early + 1);
+            self.copying = false;
+        }
+        if front == Kind::Execute {
+            self.done();
+        } else {
+            self.answered = true;
+        }
+        Ok(())
+    }
+
+    /// The server sent an ErrorResponse that leaves the connection up. `protocol` tells that its code is 08P01.
+    ///
+    /// # Errors
+    /// Nothing was asked that could fail.
+    pub(super) fn error(&mut self, protocol: bool) -> Result<(), &'static str> {
+        match self.owed.front() {
+            None if self.stray_ready => {}
+            None => return Err("an error that nothing asked for"),
+            Some(Kind::Function | Kind::Sync) => self.answered = true,
+            Some(Kind::Query) => {
+                if self.copying {
+                    self.simple_copy_failed(protocol);
+                }
+                self.answered = true;
+            }
+            Some(front) => {
+                if self.copying && self.early_syncs() > 0 {
+                    self.ignore_early_syncs();
+                }
+                if front == Kind::ParseUnnamed {
+                    self.unnamed.confirmed(false);
+                }
+                self.skip_to_sync();
+            }
+        }
+        self.copying = false;
+        Ok(())
+    }
+
+    /// A COPY has failed. Whether the server had read the Syncs sent ahead (then it ignored them) or not (then each gets a
+    /// ReadyForQuery) can't be told: it nearly always had, for they were sent before the first data.
+    fn ignore_early_syncs(&mut self) {
+        let early = self.early_syncs();
+        self.owed.remove_behind_front(early);
+        self.stray_ready |= early > 0;
+    }
+
+    fn simple_copy_failed(&mut self, protocol: bool) {
+        self.ignore_early_syncs();
+        match self.owed.get(1) {
+            Some(end) if end.is_copy_end() => self.owed.remove_behind_front(1),
+            // Servers before 14 take a message that has no place in a COPY as its end and don't execute it; newer ones close.
+            Some(_) if protocol => {
+                self.owed.remove_behind_front(1);
+                self.stray_ready = true;
+            }
+            _ => {}
+        }
+    }
+
+    fn skip_to_sync(&mut self) {
+        while self.owed.front().is_some_and(|k| k != Kind::Sync) {
+            self.owed.pop();
+        }
+        self.answered = false;
+        self.skipping = self.owed.is_empty();
+    }
+
+    /// The server sent ReadyForQuery.
+    ///
+    /// # Errors
+    /// Nothing that it could end has been asked or answered.
+    pub(super) fn ready(&mut self, status: u8) -> Result<(), &'static str> {
+        let status = match status {
+            b'I' => TxStatus::Idle,
+            b'T' => TxStatus::InTransaction,
+            b'E' => TxStatus::Failed,
+            _ => return Err("ReadyForQuery with an unknown transaction status"),
+        };
+        match self.owed.front() {
+            _ if self.copying => return Err("ReadyForQuery in the middle of a COPY"),
+            Some(Kind::Sync) => self.done(),
+            Some(Kind::Query | Kind::Function) if self.answered => self.done(),
+            // The Sync was not ignored after all, so it has also ended the skipping.
+            _ if self.stray_ready => self.skipping = false,
+            _ => return Err("ReadyForQuery that nothing asked for"),
+        }
+        self.status = status;
+        if self.owed.is_empty() {
+            self.unnamed.settle(status == TxStatus::Idle);
+        }
+        Ok(())
+    }
+
+    // ---- requests that never reach a server ----
+
+    /// Answers every request under way with `error` and forgets it. None of them has been sent.
+    pub(super) fn fail(&mut self, error: &[u8]) -> Vec<u8> {
+        const READY: &[u8] = b"Z\0\0\0\x05I";
+        let mut answer = Vec::new();
+        let mut failed = false;
+        while let Some(kind) = self.owed.pop() {
+            if kind.is_copy_end() {
+                continue;
+            }
+            if !failed {
+                answer.extend_from_slice(error);
+            }
+            // As a server does it: after an error in an extended batch everything up to the Sync is skipped.
+            let ends = kind == Kind::Sync || (!failed && kind.ends_ready());
+            failed = !ends;
+            if ends {
+                answer.extend_from_slice(READY);
+            }
+        }
+        self.dropping |= failed;
+        self.unsynced = false;
+        self.unnamed = Unnamed::new();
+        answer
+    }
+}

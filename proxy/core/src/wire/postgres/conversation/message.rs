@@ -1,0 +1,184 @@
+//! The two formats' plain facts: headers, the client messages and what must be read of them.
+//!
+//! PostgreSQL manual, "Message Formats". No state here.
+
+use super::owed::Kind;
+use crate::limits::{MESSAGE_MAX, NAME_INSPECT_MAX, STATEMENT_INSPECT_MAX};
+use crate::pins::{PinReason, Pins};
+
+/// Bytes of a header: type and length.
+pub(super) const HEADER: usize = 5;
+
+/// Close of the unnamed statement, which is no error when there is none.
+pub(super) const OUR_CLOSE: &[u8] = b"C\0\0\0\x06S\0";
+
+/// A message's type and the length of its body, which the wire gives with the length word's own 4 bytes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Header {
+    pub(super) tag: u8,
+    pub(super) body: u32,
+    /// The length was possible.
+    sound: bool,
+}
+
+impl Header {
+    #[inline]
+    pub(super) fn read(bytes: &[u8]) -> Option<Header> {
+        let &[tag, a, b, c, d] = bytes.first_chunk::<HEADER>()?;
+        let length = u32::from_be_bytes([a, b, c, d]);
+        Some(Header {
+            tag,
+            body: length.wrapping_sub(4),
+            sound: (4..=MESSAGE_MAX).contains(&length),
+        })
+    }
+
+    #[inline]
+    pub(super) fn check(self) -> Result<(), &'static str> {
+        if self.sound {
+            Ok(())
+        } else {
+            Err("a message length that is not possible")
+        }
+    }
+}
+
+/// Checks that `header` is of a client's message in an established session.
+pub(super) fn check_client(header: Header) -> Result<(), &'static str> {
+    match header.tag {
+        // A server answers a body here with an error of its own, in a place where no answer is due.
+        b'H' | b'S' if header.body != 0 => Err("a Flush or Sync message with content"),
+        b'Q' | b'P' | b'B' | b'E' | b'C' | b'D' | b'F' | b'H' | b'S' | b'X' | b'd' | b'c'
+        | b'f' => Ok(()),
+        _ => Err("an unknown message type"),
+    }
+}
+
+/// How many bytes of the body must be there to decide on the message.
+pub(super) fn needed(header: Header) -> Result<usize, &'static str> {
+    check_client(header)?;
+    let body = header.body as usize;
+    Ok(match header.tag {
+        b'Q' if body > STATEMENT_INSPECT_MAX + 1 => 0,
+        b'Q' => body,
+        b'P' => body.min(NAME_INSPECT_MAX + STATEMENT_INSPECT_MAX + 2),
+        b'B' => body.min(NAME_INSPECT_MAX + 2),
+        b'F' => body.min(4),
+        b'C' | b'D' => body.min(2),
+        _ => 0,
+    })
+}
+
+/// What a message asks for.
+pub(super) struct Parsed {
+    pub(super) kind: Kind,
+    pub(super) pins: Pins,
+    /// It looks up the unnamed statement, or may do so.
+    pub(super) uses_unnamed: bool,
+    /// It certainly binds the unnamed statement.
+    pub(super) binds_unnamed: bool,
+}
+
+impl Parsed {
+    /// A message of which nothing but the type is known.
+    pub(super) fn unread(header: Header) -> Parsed {
+        Parsed {
+            kind: match header.tag {
+                b'Q' => Kind::Query,
+                b'P' => Kind::Parse,
+                b'B' => Kind::Bind,
+                b'C' => Kind::Close,
+                b'D' => Kind::Describe,
+                b'E' => Kind::Execute,
+                b'F' => Kind::Function,
+                _ => Kind::Sync,
+            },
+            pins: Pins::NONE,
+            uses_unnamed: false,
+            binds_unnamed: false,
+        }
+    }
+}
+
+/// Reads the part of the body that [`needed`] asked for.
+pub(super) fn parse(header: Header, body: &[u8]) -> Parsed {
+    let mut parsed = Parsed::unread(header);
+    match header.tag {
+        b'Q' => parsed.pins = query_pins(header, body),
+        b'P' => read_parse(body, &mut parsed),
+        b'B' => read_bind(body, &mut parsed),
+        b'F' => parsed.pins = function_pins(body),
+        b'C' if body.starts_with(b"S\0") => parsed.kind = Kind::CloseUnnamed,
+        b'D' => parsed.uses_unnamed = body.starts_with(b"S\0"),
+        _ => {}
+    }
+    parsed
+}
+
+fn query_pins(header: Header, body: &[u8]) -> Pins {
+    if header.body as usize > STATEMENT_INSPECT_MAX + 1 {
+        return Pins::of(PinReason::LargeStatement);
+    }
+    // Without an end the server refuses the message; what stands there is read all the same.
+    let text = until_nul(body).unwrap_or(body);
+    statement_pins(text)
+}
+
+fn statement_pins(text: &[u8]) -> Pins {
+    if text.len() > STATEMENT_INSPECT_MAX {
+        Pins::of(PinReason::LargeStatement)
+    } else {
+        inspect(text).pins
+    }
+}
+
+fn read_parse(body: &[u8], parsed: &mut Parsed) {
+    if body.first() == Some(&0) {
+        parsed.kind = Kind::ParseUnnamed;
+    } else {
+        parsed.pins.add(Pins::of(PinReason::PreparedStatement));
+    }
+    let text = until_nul(body).and_then(|name| until_nul(body.get(name.len() + 1..)?));
+    parsed.pins.add(match text {
+        Some(text) => statement_pins(text),
+        None => Pins::of(PinReason::LargeStatement),
+    });
+}
+
+fn read_bind(body: &[u8], parsed: &mut Parsed) {
+    let statement = until_nul(body).and_then(|portal| body.get(portal.len() + 1));
+    parsed.binds_unnamed = statement == Some(&0);
+    // A portal name too long to read through may hide the unnamed statement: better guarded than sorry.
+    parsed.uses_unnamed = matches!(statement, None | Some(0));
+}
+
+/// Functions of libpq's large-object interface: what they leave behind ends with the transaction. From `pg_proc.dat`, the same
+/// in every version: lo_open, lo_close, loread, lowrite, lo_lseek, lo_lseek64, lo_creat, lo_create, lo_tell, lo_tell64,
+/// lo_truncate, lo_truncate64, lo_unlink.
+const LARGE_OBJECT_FUNCTIONS: [u32; 13] = [
+    952, 953, 954, 955, 956, 3170, 957, 715, 958, 3171, 1004, 3172, 964,
+];
+
+fn function_pins(body: &[u8]) -> Pins {
+    let oid = body.first_chunk::<4>().map(|b| u32::from_be_bytes(*b));
+    if oid.is_some_and(|oid| LARGE_OBJECT_FUNCTIONS.contains(&oid)) {
+        Pins::NONE
+    } else {
+        Pins::of(PinReason::FunctionCall)
+    }
+}
+
+struct Facts {
+    pins: Pins,
+}
+
+/// Until the lexer is in, every statement pins.
+fn inspect(_text: &[u8]) -> Facts {
+    Facts {
+        pins: Pins::of(PinReason::UnknownStatement),
+    }
+}
+
+fn until_nul(bytes: &[u8]) -> Option<&[u8]> {
+    bytes.get(..memchr::memchr(0, bytes)?)
+}

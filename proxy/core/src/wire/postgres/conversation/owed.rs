@@ -1,0 +1,218 @@
+//! Replies owed: a queue with one byte for each message whose answer has not come yet.
+//!
+//! This room stores and orders; what an entry means for the exchange is decided in [`super::exchange`].
+
+use std::collections::VecDeque;
+
+/// Entries kept without a heap: a long batch of a driver fits, and a client with nothing in flight stays small.
+const INLINE: usize = 38;
+
+/// What was sent to the server.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Kind {
+    /// Simple query; ends with ReadyForQuery.
+    Query,
+    /// Function call; ends with ReadyForQuery.
+    Function,
+    /// Sync; ends with ReadyForQuery.
+    Sync,
+    /// Parse of a named statement.
+    Parse,
+    /// Parse of the unnamed statement.
+    ParseUnnamed,
+    /// Bind.
+    Bind,
+    /// Close of a portal or a named statement.
+    Close,
+    /// Close of the unnamed statement.
+    CloseUnnamed,
+    /// Close of the unnamed statement that weir itself put in; the answer is swallowed.
+    OurClose,
+    /// Describe of a statement or a portal.
+    Describe,
+    /// Execute.
+    Execute,
+    /// CopyDone: no answer of its own, but it ends a COPY.
+    CopyDone,
+    /// CopyFail: no answer of its own, but it ends a COPY.
+    CopyFail,
+}
+
+impl Kind {
+    /// Whether the message has an answer that ReadyForQuery ends.
+    pub(super) const fn ends_ready(self) -> bool {
+        matches!(self, Kind::Query | Kind::Function | Kind::Sync)
+    }
+
+    /// Whether the message ends a COPY from the client and is ignored elsewhere.
+    pub(super) const fn is_copy_end(self) -> bool {
+        matches!(self, Kind::CopyDone | Kind::CopyFail)
+    }
+}
+
+/// The queue. The first entries live in a small ring; what does not fit there goes to a heap that is given back as soon as
+/// it is empty.
+#[derive(Debug)]
+pub(super) struct Owed {
+    ring: [Kind; INLINE],
+    first: u8,
+    count: u8,
+    #[expect(
+        clippy::box_collection,
+        reason = "unboxed it would be a fifth of the room that a whole conversation may take"
+    )]
+    spill: Option<Box<VecDeque<Kind>>>,
+}
+
+impl Owed {
+    pub(super) const fn new() -> Owed {
+        Owed {
+            ring: [Kind::Query; INLINE],
+            first: 0,
+            count: 0,
+            spill: None,
+        }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        usize::from(self.count) + self.spill.as_ref().map_or(0, |s| s.len())
+    }
+
+    pub(super) const fn is_empty(&self) -> bool {
+        self.count == 0 && self.spill.is_none()
+    }
+
+    /// The entry `at` places behind the front.
+    pub(super) fn get(&self, at: usize) -> Option<Kind> {
+        let inline = usize::from(self.count);
+        if at < inline {
+            return self.ring.get(self.place(at)).copied();
+        }
+        self.spill.as_ref()?.get(at - inline).copied()
+    }
+
+    pub(super) fn front(&self) -> Option<Kind> {
+        self.get(0)
+    }
+
+    pub(super) fn push(&mut self, kind: Kind) {
+        if let Some(spill) = &mut self.spill {
+            spill.push_back(kind);
+            return;
+        }
+        let place = self.place(usize::from(self.count));
+        match self.ring.get_mut(place) {
+            Some(slot) if usize::from(self.count) < INLINE => {
+                *slot = kind;
+                self.count += 1;
+            }
+            _ => self.spill = Some(Box::new(VecDeque::from([kind]))),
+        }
+    }
+
+    pub(super) fn pop(&mut self) -> Option<Kind> {
+        if self.count > 0 {
+            let kind = self.front();
+            self.first = (self.first + 1) % INLINE as u8;
+            self.count -= 1;
+            return kind;
+        }
+        let spill = self.spill.as_mut()?;
+        let kind = spill.pop_front();
+        if spill.is_empty() {
+            self.spill = None;
+        }
+        kind
+    }
+
+    /// Takes out the `count` entries right behind the front; the front stays.
+    pub(super) fn remove_behind_front(&mut self, count: usize) {
+        let Some(front) = self.front() else { return };
+        for _ in 0..count {
+            self.pop();
+        }
+        self.set_front(front);
+    }
+
+    fn set_front(&mut self, kind: Kind) {
+        let place = self.place(0);
+        if self.count > 0 {
+            if let Some(slot) = self.ring.get_mut(place) {
+                *slot = kind;
+            }
+        } else if let Some(slot) = self.spill.as_mut().and_then(|s| s.front_mut()) {
+            *slot = kind;
+        }
+    }
+
+    pub(super) fn clear(&mut self) {
+        *self = Owed::new();
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = Kind> + '_ {
+        let inline = (0..usize::from(self.count)).filter_map(|at| self.get(at));
+        inline.chain(self.spill.iter().flat_map(|s| s.iter().copied()))
+    }
+
+    fn place(&self, at: usize) -> usize {
+        (usize::from(self.first) + at) % INLINE
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KINDS: [Kind; 5] = [
+        Kind::Query,
+        Kind::Sync,
+        Kind::Bind,
+        Kind::CopyDone,
+        Kind::Parse,
+    ];
+
+    #[test]
+    fn keeps_order_through_ring_and_heap_and_gives_the_heap_back() {
+        let mut owed = Owed::new();
+        let mut model = VecDeque::new();
+        let mut seed = 7_u32;
+        for step in 0..20_000_u32 {
+            seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            // Swings between filling and draining so that both parts get full and empty.
+            let filling = (step / 150) % 2 == 0;
+            if (seed >> 16) % 4 < if filling { 3 } else { 1 } {
+                let kind = KINDS[(seed >> 20) as usize % KINDS.len()];
+                owed.push(kind);
+                model.push_back(kind);
+            } else {
+                assert_eq!(owed.pop(), model.pop_front());
+            }
+            assert_eq!(owed.len(), model.len());
+            assert_eq!(owed.is_empty(), model.is_empty());
+            assert_eq!(owed.get(model.len()), None);
+            if step % 97 == 0 {
+                assert!(owed.iter().eq(model.iter().copied()));
+            }
+        }
+        while owed.pop().is_some() {}
+        assert!(owed.spill.is_none());
+    }
+
+    #[test]
+    fn takes_entries_out_behind_the_front() {
+        for before in [0, 1, INLINE - 2, INLINE - 1, INLINE, INLINE + 5] {
+            let mut owed = Owed::new();
+            for _ in 0..before {
+                owed.push(Kind::Bind);
+            }
+            for kind in [Kind::Query, Kind::Sync, Kind::CopyDone, Kind::Parse] {
+                owed.push(kind);
+            }
+            for _ in 0..before {
+                owed.pop();
+            }
+            owed.remove_behind_front(2);
+            assert!(owed.iter().eq([Kind::Query, Kind::Parse]), "{before}");
+        }
+    }
+}

@@ -1,0 +1,255 @@
+//! The server's direction: framing, and the few messages of which more than the type matters.
+//!
+//! Every byte goes on to the client except answers to weir's own messages. Rows are stepped over by their headers alone.
+
+use super::exchange::Exchange;
+use super::message::{HEADER, Header};
+use super::owed::Kind;
+use crate::limits::SERVER_INSPECT_MAX;
+
+/// What came out of some bytes of a server.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct FromServer {
+    /// The server has said that it ends the connection (severity FATAL or PANIC).
+    pub fatal: bool,
+    /// The stream can't be followed any more; says why. The backend must be closed.
+    pub violation: Option<&'static str>,
+    /// ReadyForQuery messages for the client.
+    pub cycles: u32,
+    /// ErrorResponse messages.
+    pub errors: u32,
+    /// Ranges of the given bytes, in order, that must not go to the client. Usually empty.
+    pub skip: Vec<(usize, usize)>,
+    /// What client messages were kept back for is answered: call [`super::Conversation::client`], without bytes if need be.
+    pub resume_client: bool,
+}
+
+/// Where the server's stream stands.
+#[derive(Debug)]
+pub(super) struct ServerStream {
+    /// The start of a header, or of the body of a message that is read.
+    kept: Vec<u8>,
+    /// Bytes of the message under way that are still to come.
+    rest: u32,
+    /// Its type.
+    tag: u8,
+    /// It answers a message of weir's own.
+    swallowed: bool,
+}
+
+impl ServerStream {
+    pub(super) const fn new() -> ServerStream {
+        ServerStream {
+            kept: Vec::new(),
+            rest: 0,
+            tag: 0,
+            swallowed: false,
+        }
+    }
+
+    /// Whether the stream stands between two messages.
+    pub(super) const fn at_boundary(&self) -> bool {
+        self.rest == 0 && self.kept.is_empty()
+    }
+
+    pub(super) fn read(
+        &mut self,
+        exchange: &mut Exchange,
+        bytes: &[u8],
+        on_parameter: &mut dyn FnMut(&[u8], &[u8]),
+    ) -> FromServer {
+        let mut out = FromServer::default();
+        let mut at = 0;
+        while at < bytes.len() && out.violation.is_none() {
+            let step = if self.rest > 0 {
+                self.read_rest(exchange, &mut out, bytes, at, on_parameter)
+            } else {
+                self.read_header(exchange, &mut out, bytes, at, on_parameter)
+            };
+            match step {
+                Ok(next) => at = next,
+                Err(problem) => out.violation = Some(problem),
+            }
+        }
+        out
+    }
+
+    fn read_header(
+        &mut self,
+        exchange: &mut Exchange,
+        out: &mut FromServer,
+        bytes: &[u8],
+        at: usize,
+        on_parameter: &mut dyn FnMut(&[u8], &[u8]),
+    ) -> Result<usize, &'static str> {
+        let at = if self.kept.is_empty() {
+            skip_rows(exchange, bytes, at)
+        } else {
+            at
+        };
+        let here = bytes.get(at..).unwrap_or_default();
+        let missing = HEADER - self.kept.len();
+        let (header, taken) = if missing == HEADER && here.len() >= HEADER {
+            (Header::read(here), HEADER)
+        } else {
+            let taken = missing.min(here.len());
+            self.kept
+                .extend_from_slice(here.get(..taken).unwrap_or_default());
+            (Header::read(&self.kept), taken)
+        };
+        if taken > 0 && self.kept.len() <= taken {
+            // Its first byte is here, and its type alone tells whether this answers weir's own Close.
+            self.swallowed =
+                here.first() == Some(&b'3') && exchange.owed.front() == Some(Kind::OurClose);
+        }
+        self.swallow(out, at, at + taken);
+        let Some(header) = header else {
+            return Ok(at + taken);
+        };
+        self.kept = Vec::new();
+        header.check()?;
+        check_server(header)?;
+        self.tag = header.tag;
+        self.rest = header.body;
+        if self.rest == 0 {
+            self.finish(exchange, out, &[], on_parameter)?;
+        }
+        Ok(at + taken)
+    }
+
+    fn read_rest(
+        &mut self,
+        exchange: &mut Exchange,
+        out: &mut FromServer,
+        bytes: &[u8],
+        at: usize,
+        on_parameter: &mut dyn FnMut(&[u8], &[u8]),
+    ) -> Result<usize, &'static str> {
+        let left = u32::try_from(bytes.len() - at).unwrap_or(u32::MAX);
+        let take = self.rest.min(left);
+        let end = at + take as usize;
+        let here = bytes.get(at..end).unwrap_or_default();
+        self.swallow(out, at, end);
+        self.rest -= take;
+        let whole = self.kept.is_empty() && self.rest == 0;
+        if !whole && matches!(self.tag, b'S' | b'E' | b'Z') {
+            let room = SERVER_INSPECT_MAX.saturating_sub(self.kept.len());
+            self.kept
+                .extend_from_slice(here.get(..room.min(here.len())).unwrap_or_default());
+        }
+        if self.rest == 0 {
+            let kept = core::mem::take(&mut self.kept);
+            let body = if whole { here } else { &kept };
+            self.finish(exchange, out, body, on_parameter)?;
+        }
+        Ok(end)
+    }
+
+    fn swallow(&self, out: &mut FromServer, from: usize, to: usize) {
+        if !self.swallowed || from == to {
+            return;
+        }
+        match out.skip.last_mut() {
+            Some(last) if last.1 == from => last.1 = to,
+            _ => out.skip.push((from, to)),
+        }
+    }
+
+    /// The message under way is complete. `body` is its body, or as much of it as is read.
+    fn finish(
+        &mut self,
+        exchange: &mut Exchange,
+        out: &mut FromServer,
+        body: &[u8],
+        on_parameter: &mut dyn FnMut(&[u8], &[u8]),
+    ) -> Result<(), &'static str> {
+        self.swallowed = false;
+        match self.tag {
+            b'Z' => {
+                exchange.ready(body.first().copied().unwrap_or_default())?;
+                out.cycles += 1;
+                Ok(())
+            }
+            b'E' => {
+                out.errors += 1;
+                let error = ErrorFacts::read(body);
+                if error.fatal {
+                    out.fatal = true;
+                    return Ok(());
+                }
+                exchange.error(error.protocol)
+            }
+            b'S' => {
+                if let Some((name, value)) = parameter(body) {
+                    on_parameter(name, value);
+                }
+                Ok(())
+            }
+            b'N' | b'A' => Ok(()),
+            tag => exchange.reply(tag),
+        }
+    }
+}
+
+/// Goes over whole rows and COPY data: there may be millions in a row, and none changes anything.
+fn skip_rows(exchange: &Exchange, bytes: &[u8], start: usize) -> usize {
+    if !matches!(bytes.get(start), Some(b'D' | b'd')) || !exchange.expects_rows() {
+        return start;
+    }
+    let mut at = start;
+    while let Some(header) = bytes.get(at..).and_then(Header::read) {
+        let end = at + HEADER + header.body as usize;
+        if !matches!(header.tag, b'D' | b'd') || header.check().is_err() || end > bytes.len() {
+            break;
+        }
+        at = end;
+    }
+    at
+}
+
+/// Checks what can be told by type and length.
+fn check_server(header: Header) -> Result<(), &'static str> {
+    match (header.tag, header.body) {
+        (b'Z', 1) | (b'1' | b'2' | b'3' | b'n' | b's' | b'I' | b'c', 0) => Ok(()),
+        (b'Z' | b'1' | b'2' | b'3' | b'n' | b's' | b'I' | b'c', _) => {
+            Err("a server message with a wrong length")
+        }
+        (b'S', length) if length as usize > SERVER_INSPECT_MAX => {
+            Err("a ParameterStatus message that is too long")
+        }
+        (b'W', _) => Err("a server that starts replication"),
+        (b'R' | b'K' | b'v', _) => Err("a login message after the login"),
+        _ => Ok(()),
+    }
+}
+
+/// Name and value of a ParameterStatus.
+fn parameter(body: &[u8]) -> Option<(&[u8], &[u8])> {
+    let mut fields = body.split(|b| *b == 0);
+    Some((fields.next()?, fields.next()?))
+}
+
+/// The little that matters of an ErrorResponse. The fields that say it come first in it.
+struct ErrorFacts {
+    fatal: bool,
+    protocol: bool,
+}
+
+impl ErrorFacts {
+    fn read(body: &[u8]) -> ErrorFacts {
+        let (mut severity, mut plain, mut code) = (&b""[..], None, &b""[..]);
+        for field in body.split(|b| *b == 0) {
+            match field.split_first() {
+                Some((b'S', text)) => severity = text,
+                // Never translated; servers since 9.6 send it.
+                Some((b'V', text)) => plain = Some(text),
+                Some((b'C', text)) => code = text,
+                _ => break,
+            }
+        }
+        ErrorFacts {
+            fatal: matches!(plain.unwrap_or(severity), b"FATAL" | b"PANIC"),
+            protocol: code == b"08P01",
+        }
+    }
+}
