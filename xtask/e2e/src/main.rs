@@ -1,2 +1,57 @@
 //! The real binary against real servers and real drivers: the end-to-end suite and the demo.
-fn main() {}
+//!
+//! Called by `cargo xtask e2e | demo | install`, which build this program and the proxy together.
+
+mod case;
+mod cases;
+mod endpoint;
+mod install;
+mod pki;
+mod place;
+mod process;
+mod raw;
+mod server;
+mod suite;
+mod weir;
+
+use std::sync::OnceLock;
+
+use clap::{Parser, Subcommand};
+
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run the end-to-end suite.
+    #[command(name = "run", display_name = "e2e")]
+    Run(suite::RunArgs),
+    /// Fetch what the tests need and this machine lacks.
+    Install,
+}
+
+fn main() -> std::process::ExitCode {
+    let outcome = process::stop_all_on_signals().and_then(|()| match Cli::parse().command {
+        Command::Run(args) => suite::run(&args),
+        Command::Install => install::all(),
+    });
+    place::remove_run_dir();
+    match outcome {
+        Ok(()) => std::process::ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error:#}");
+            std::process::ExitCode::FAILURE
+        }
+    }
+}
+
+/// Runs a future to its end on the program's runtime.
+pub fn block<F: Future>(future: F) -> F::Output {
+    static RUNTIME: OnceLock<tokio::runtime::Runtime> = OnceLock::new();
+    let make = || tokio::runtime::Runtime::new().expect("threads for the runtime");
+    RUNTIME.get_or_init(make).block_on(future)
+}

@@ -1,0 +1,134 @@
+//! Client programs and drivers: psql and pgbench from the distribution, psycopg and asyncpg in a Python environment, pg
+//! for node; the last three in `.cache`.
+
+use std::path::PathBuf;
+use std::process::Command;
+
+use super::{apt, checked, in_path, once};
+use crate::place;
+use anyhow::{Result, bail};
+
+const PYTHON_PACKAGES: &[&str] = &["psycopg[binary]==3.3.9", "asyncpg==0.32.0"];
+const NODE_PACKAGES: &[&str] = &["pg@8.23.1", "pg-cursor@2.22.0", "pg-copy-streams@7.0.0"];
+
+/// What there is; a missing one says why.
+#[derive(Debug)]
+pub struct Drivers {
+    /// psql and pgbench.
+    pub programs: Result<(), String>,
+    /// The Python that has psycopg and asyncpg.
+    pub python: Result<PathBuf, String>,
+    /// The folder whose `node_modules` has pg.
+    pub node: Result<PathBuf, String>,
+}
+
+impl Drivers {
+    /// Finds or fetches all of them.
+    pub fn find(may_change_system: bool) -> Drivers {
+        let told = |error: anyhow::Error| format!("{error:#}");
+        Drivers {
+            programs: programs(may_change_system).map_err(told),
+            python: python(may_change_system).map_err(told),
+            node: node(may_change_system).map_err(told),
+        }
+    }
+}
+
+fn need(programs: &[&str], packages: &[&str], may_change_system: bool) -> Result<()> {
+    let missing = |list: &[&str]| {
+        list.iter()
+            .filter(|p| !in_path(p))
+            .map(|p| (*p).to_owned())
+            .collect::<Vec<_>>()
+    };
+    let before = missing(programs);
+    if before.is_empty() {
+        return Ok(());
+    }
+    if !may_change_system {
+        bail!(
+            "{} not in PATH (`cargo xtask install` as root installs {})",
+            before.join(", "),
+            packages.join(", ")
+        );
+    }
+    apt(packages)?;
+    let after = missing(programs);
+    if !after.is_empty() {
+        bail!(
+            "{} not in PATH even after installing {}",
+            after.join(", "),
+            packages.join(", ")
+        );
+    }
+    Ok(())
+}
+
+fn programs(may_change_system: bool) -> Result<()> {
+    need(
+        &["psql", "pgbench"],
+        &["postgresql", "postgresql-client", "postgresql-contrib"],
+        may_change_system,
+    )
+}
+
+fn python(may_change_system: bool) -> Result<PathBuf> {
+    need(
+        &["python3"],
+        &["python3", "python3-venv", "python3-pip"],
+        may_change_system,
+    )?;
+    let home = place::cache().join("python").join(key(PYTHON_PACKAGES));
+    let interpreter = home.join("bin/python");
+    if interpreter.exists() && !home.join("complete").exists() {
+        std::fs::remove_dir_all(&home)?;
+    }
+    if !home.exists() {
+        eprintln!("fetching {}", PYTHON_PACKAGES.join(", "));
+        // A Python environment can't be moved, so it is made in place and marked when it is whole.
+        std::fs::create_dir_all(&home)?;
+        checked(
+            "python3 -m venv",
+            Command::new("python3")
+                .args(["-m", "venv", "--clear"])
+                .arg(&home),
+        )?;
+        let mut pip = Command::new(&interpreter);
+        pip.args([
+            "-m",
+            "pip",
+            "install",
+            "--quiet",
+            "--disable-pip-version-check",
+        ])
+        .args(PYTHON_PACKAGES);
+        checked("pip install", &mut pip)?;
+        std::fs::write(home.join("complete"), "")?;
+    }
+    Ok(interpreter)
+}
+
+fn node(may_change_system: bool) -> Result<PathBuf> {
+    need(&["node", "npm"], &["nodejs", "npm"], may_change_system)?;
+    let home = place::cache().join("node").join(key(NODE_PACKAGES));
+    once(&home, |fresh| {
+        eprintln!("fetching {}", NODE_PACKAGES.join(", "));
+        std::fs::write(fresh.join("package.json"), "{\"private\": true}\n")?;
+        let mut npm = Command::new("npm");
+        npm.args([
+            "install",
+            "--silent",
+            "--no-audit",
+            "--no-fund",
+            "--ignore-scripts",
+        ])
+        .args(NODE_PACKAGES);
+        checked("npm install", npm.current_dir(fresh))
+    })?;
+    Ok(home)
+}
+
+/// A folder name that changes with the versions.
+fn key(packages: &[&str]) -> String {
+    packages.join("+").replace(['[', ']', '@', '='], "-")
+}
