@@ -1,0 +1,1 @@
+//! Statements of everyday use that must leave no pin.
