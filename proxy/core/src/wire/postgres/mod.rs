@@ -1,6 +1,9 @@
 //! PostgreSQL protocol 3.0 and 3.2 (PostgreSQL manual, chapter "Frontend/Backend Protocol").
 
+pub mod client_login;
+mod client_proof;
 pub mod conversation;
 pub mod errors;
+mod intake;
 pub mod messages;
 pub mod startup;
