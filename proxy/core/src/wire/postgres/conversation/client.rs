@@ -41,7 +41,7 @@ pub struct FromClient {
 #[derive(Debug)]
 pub(super) struct ClientStream {
     /// The start of a message that can't be decided on yet; when `waiting`, whole messages.
-    kept: Vec<u8>,
+    pub(super) kept: Vec<u8>,
     /// Bytes of the message under way that are still to come.
     rest: u32,
     /// They go to the server.

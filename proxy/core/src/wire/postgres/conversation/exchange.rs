@@ -289,7 +289,12 @@ impl Exchange {
         match self.owed.front() {
             _ if self.copying => return Err("ReadyForQuery in the middle of a COPY"),
             Some(Kind::Sync) => self.done(),
-            Some(Kind::Query | Kind::Function) if self.answered => self.done(),
+            Some(front @ (Kind::Query | Kind::Function)) if self.answered => {
+                if front == Kind::Query {
+                    self.unnamed.confirmed(false);
+                }
+                self.done();
+            }
             // The Sync was not ignored after all, so it has also ended the skipping.
             _ if self.stray_ready => self.skipping = false,
             _ => return Err("ReadyForQuery that nothing asked for"),

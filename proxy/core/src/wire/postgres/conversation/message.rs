@@ -5,6 +5,7 @@
 use super::owed::Kind;
 use crate::limits::{MESSAGE_MAX, NAME_INSPECT_MAX, STATEMENT_INSPECT_MAX};
 use crate::pins::{PinReason, Pins};
+use crate::sql::postgres::inspect;
 
 /// Bytes of a header: type and length.
 pub(super) const HEADER: usize = 5;
@@ -165,17 +166,6 @@ fn function_pins(body: &[u8]) -> Pins {
         Pins::NONE
     } else {
         Pins::of(PinReason::FunctionCall)
-    }
-}
-
-struct Facts {
-    pins: Pins,
-}
-
-/// Until the lexer is in, every statement pins.
-fn inspect(_text: &[u8]) -> Facts {
-    Facts {
-        pins: Pins::of(PinReason::UnknownStatement),
     }
 }
 

@@ -28,7 +28,7 @@ pub struct FromServer {
 #[derive(Debug)]
 pub(super) struct ServerStream {
     /// The start of a header, or of the body of a message that is read.
-    kept: Vec<u8>,
+    pub(super) kept: Vec<u8>,
     /// Bytes of the message under way that are still to come.
     rest: u32,
     /// Its type.

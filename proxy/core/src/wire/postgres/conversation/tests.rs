@@ -1,5 +1,14 @@
-//! Tables of message sequences, each run whole and in pieces.
+//! Tables of message sequences, each run whole, byte by byte and in random pieces.
+
+mod batches;
+mod copy;
+mod framing;
+mod kit;
+mod lending;
+mod text;
+mod unnamed;
+
 #[test]
-fn is_small() {
+fn is_small_and_has_no_heap_when_idle() {
     assert!(size_of::<super::Conversation>() <= 160);
 }
