@@ -1,3 +1,5 @@
+//! The vector of RFC 7677, both roles against each other, and every kind of bad message.
+
 use super::*;
 
 const END_POINT: &[u8] = &[0xaa; 32];

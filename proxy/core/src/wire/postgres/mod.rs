@@ -1,5 +1,7 @@
 //! PostgreSQL protocol 3.0 and 3.2 (PostgreSQL manual, chapter "Frontend/Backend Protocol").
 
+pub mod backend_login;
+mod backend_proof;
 pub mod client_login;
 mod client_proof;
 pub mod conversation;
