@@ -5,11 +5,17 @@
 #![forbid(unsafe_code)]
 
 pub mod auth;
+pub mod backend;
 pub mod ids;
 pub mod limits;
 pub mod pins;
+pub mod pool;
+pub mod profile;
 pub mod seam;
+pub mod session;
 pub mod settings;
 pub mod shard;
 pub mod sql;
+pub mod table;
+pub mod timers;
 pub mod wire;

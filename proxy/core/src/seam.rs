@@ -15,10 +15,12 @@
 
 use std::sync::Arc;
 
-use crate::ids::{ConnId, GroupId, Now, ShardId};
+use crate::backend::MovedBackend;
+use crate::ids::{ConnId, GroupId, ShardId};
 use crate::pins::PinReason;
+use crate::pool::gate::{GateWord, Identity};
+use crate::profile::ProfileNews;
 use crate::settings::Settings;
-use crate::shard::{MovedBackend, ProfileNews};
 
 /// What happened.
 #[derive(Debug)]
@@ -244,8 +246,10 @@ pub enum Mail {
         /// The secret given with it.
         secret: Vec<u8>,
     },
-    /// What a server said of itself at login, or that it is not true any more.
+    /// What one shard has learned and the others need.
     Profile(Box<ProfileNews>),
+    /// A word about `max_borrowed_connections`.
+    Gate(Identity, GateWord),
 }
 
 /// Something to log and count. Text fields hold no secrets and no statement text.

@@ -1,62 +1,43 @@
 //! The machine of one shard: `handle(Event)`, `tick(now)`, `next_op()`, `deadline()`.
+//!
+//! This room joins the others: it finds the connection an event is about, asks the session, backend and pool concerned, and
+//! puts out operations. It knows no engine (see [`crate::wire`]) and no socket (see [`crate::seam`]).
 
+mod backends;
+mod breaking;
+mod cancel;
+mod clients;
+mod fresh;
+mod gates;
+mod lending;
+mod login;
+mod mailroom;
+mod opening;
+mod permits;
+mod stats;
+mod time;
+
+use std::collections::{HashMap, VecDeque};
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use crate::ids::{ConnId, ListenerId, Now, ShardId};
-use crate::seam::{Event, Op};
-use crate::settings::Settings;
+use rand_chacha::ChaCha20Rng;
+use rand_chacha::rand_core::{Rng, SeedableRng};
 
-/// A backend on its way to another shard: the core's side of it. Opaque to shells.
-#[derive(Debug)]
-pub struct MovedBackend {}
+use crate::auth::scram::KeyEntry;
+use crate::backend::{Backend, ErrandRun, MovedBackend};
+use crate::ids::{ConnId, GroupId, ListenerId, Now, ShardId};
+use crate::pool::Pool;
+use crate::pool::gate::Gate;
+use crate::pool::owner::Owner;
+use crate::profile::Profiles;
+use crate::seam::{Event, Op, Trace};
+use crate::session::Client;
+use crate::settings::{Settings, TargetGroup};
+use crate::table::Table;
+use crate::timers::Timers;
 
-/// What shards tell each other of servers' settings. Opaque to shells.
-#[derive(Debug)]
-pub struct ProfileNews {}
-
-/// Counters and gauges of one shard, for metrics; read by the shell between events.
-#[derive(Clone, Copy, Default, Debug, PartialEq, Eq)]
-pub struct Stats {
-    /// Gauge: client connections, those in login included.
-    pub clients: u64,
-    /// Gauge: of those, still in login.
-    pub clients_in_login: u64,
-    /// Gauge: clients waiting for a backend.
-    pub clients_waiting: u64,
-    /// Gauge: backends open or being opened.
-    pub backends: u64,
-    /// Gauge: backends lent.
-    pub backends_lent: u64,
-    /// Gauge: backends idle.
-    pub backends_idle: u64,
-    /// Gauge: sessions pinned.
-    pub pinned: u64,
-    /// Logins that succeeded.
-    pub logins: u64,
-    /// Clients refused.
-    pub refused: u64,
-    /// Queries and other request cycles that ended with ReadyForQuery.
-    pub cycles: u64,
-    /// Times a backend was lent.
-    pub borrows: u64,
-    /// Sum of the time borrows waited, nanoseconds.
-    pub borrow_wait_ns: u64,
-    /// Borrows that timed out.
-    pub borrow_timeouts: u64,
-    /// Backends opened.
-    pub backends_opened: u64,
-    /// Backends closed.
-    pub backends_closed: u64,
-    /// Connects or logins at a target that failed.
-    pub backend_failures: u64,
-    /// Backends that went to another shard.
-    pub backends_moved: u64,
-    /// Cancel requests that reached a running query.
-    pub cancels: u64,
-    /// Sessions that were pinned, by [`crate::pins::PinReason`] number.
-    pub pins: [u64; 32],
-}
+pub use stats::Stats;
 
 /// What a shard is made from.
 pub struct ShardSetup {
@@ -82,58 +63,203 @@ pub struct Shared {
     pub clients: core::sync::atomic::AtomicU32,
 }
 
+enum Conn {
+    Client(Box<Client>),
+    Backend(Box<Backend>),
+    Errand(Box<ErrandRun>),
+}
+
 /// One shard's whole state.
-pub struct Shard {}
+pub struct Shard {
+    id: ShardId,
+    shards: u16,
+    settings: Arc<Settings>,
+    shared: Arc<Shared>,
+    rng: ChaCha20Rng,
+    mock_secret: [u8; 32],
+    table: Table<Conn>,
+    timers: Timers,
+    /// By [`GroupId`].
+    pools: Vec<Pool>,
+    /// By [`GroupId`]; only on shard 0 of several.
+    owners: Vec<Owner>,
+    gate: Gate,
+    profiles: Profiles,
+    /// SCRAM client keys seen at logins, by user, for users whose password weir does not have.
+    learned: HashMap<Arc<str>, [u8; 32]>,
+    /// Keys computed for a server's salt, by user, so that PBKDF2 runs once.
+    cached: HashMap<Arc<str>, KeyEntry>,
+    /// Connections in login, oldest first; may hold stale names.
+    logins: VecDeque<ConnId>,
+    /// When [`Shard::tick`] has group-wide work to do.
+    wake_at: Option<Now>,
+    draining: bool,
+    /// Where the bytes being read begin in the buffer of the event: not 0 only behind a login.
+    base: usize,
+    ops: VecDeque<Op>,
+    stats: Stats,
+}
 
 impl Shard {
     /// A new shard. Shard 0 also owns the permits and keeps the warm connections. Operations are waiting right after this.
     #[must_use]
-    pub fn new(_setup: ShardSetup, _now: Now) -> Shard {
-        Shard {}
+    pub fn new(setup: ShardSetup, now: Now) -> Shard {
+        let mut shard = Shard {
+            id: setup.id,
+            shards: setup.shards.max(1),
+            settings: setup.settings,
+            shared: setup.shared,
+            rng: ChaCha20Rng::from_seed(setup.seed),
+            mock_secret: setup.mock_secret,
+            table: Table::default(),
+            timers: Timers::default(),
+            pools: Vec::new(),
+            owners: Vec::new(),
+            gate: Gate::default(),
+            profiles: Profiles::default(),
+            learned: HashMap::new(),
+            cached: HashMap::new(),
+            logins: VecDeque::new(),
+            wake_at: None,
+            draining: false,
+            base: 0,
+            ops: VecDeque::new(),
+            stats: Stats::default(),
+        };
+        shard.open_books();
+        shard.keep_warm(now);
+        shard.wake_for_warm(now);
+        shard
     }
 
     /// A client has connected. `None`: close it at once, there is no room even to refuse it politely.
-    pub fn accept(&mut self, _now: Now, _listener: ListenerId, _peer: IpAddr) -> Option<ConnId> {
-        None
+    pub fn accept(&mut self, now: Now, listener: ListenerId, peer: IpAddr) -> Option<ConnId> {
+        self.client_accepted(now, listener, peer)
     }
 
     /// A backend has come from another shard; its socket is to be known as the answered id.
-    pub fn adopt(&mut self, _now: Now, _moved: Box<MovedBackend>) -> ConnId {
-        ConnId {
-            slot: 0,
-            generation: 0,
-        }
+    pub fn adopt(&mut self, now: Now, moved: Box<MovedBackend>) -> ConnId {
+        self.backend_adopted(now, *moved)
     }
 
     /// A backend that another shard sent has been lost on the way; its permit arrives all the same.
-    pub fn adopt_failed(&mut self, _now: Now, _moved: Box<MovedBackend>) {}
+    pub fn adopt_failed(&mut self, now: Now, moved: Box<MovedBackend>) {
+        self.permits_arrived(now, moved.group(), 1);
+    }
 
     /// Something happened.
-    pub fn handle(&mut self, _now: Now, _event: Event<'_>) {}
-
-    /// Time has passed: call at or after [`Shard::deadline`].
-    pub fn tick(&mut self, _now: Now) {}
+    pub fn handle(&mut self, now: Now, event: Event<'_>) {
+        match event {
+            Event::Received { conn, bytes } => match self.table.get(conn) {
+                Some(Conn::Client(_)) => self.client_received(now, conn, bytes),
+                Some(Conn::Backend(_)) => self.backend_received(now, conn, bytes),
+                Some(Conn::Errand(_)) => self.errand_received(now, conn, bytes),
+                None => {}
+            },
+            Event::Closed { conn, why } => match self.table.get(conn) {
+                Some(Conn::Client(_)) => self.client_lost(now, conn, why),
+                Some(Conn::Backend(_)) => self.backend_lost(now, conn, why),
+                Some(Conn::Errand(_)) => self.errand_over(now, conn),
+                None => {}
+            },
+            Event::Connected { conn } => match self.table.get(conn) {
+                Some(Conn::Backend(_)) => self.backend_connected(now, conn),
+                Some(Conn::Errand(_)) => self.errand_connected(now, conn),
+                Some(Conn::Client(_)) | None => {}
+            },
+            Event::ConnectFailed { conn, error } => match self.table.get(conn) {
+                Some(Conn::Backend(_)) => self.opening_failed(now, conn, None, error),
+                Some(Conn::Errand(_)) => self.errand_over(now, conn),
+                Some(Conn::Client(_)) | None => {}
+            },
+            Event::TlsReady {
+                conn,
+                peer_end_point,
+                alpn_postgresql,
+            } => match self.table.get(conn) {
+                Some(Conn::Client(_)) => self.client_tls_ready(conn, alpn_postgresql),
+                Some(Conn::Backend(_)) => self.backend_tls_ready(now, conn, peer_end_point),
+                Some(Conn::Errand(_)) => self.errand_tls_ready(now, conn),
+                None => {}
+            },
+            Event::Hashed {
+                conn,
+                salted_password,
+            } => self.backend_hashed(now, conn, salted_password),
+            Event::Congested { conn } => self.congestion(conn, true),
+            Event::Drained { conn } => self.congestion(conn, false),
+            Event::Mail { from, body } => self.mail(now, from, body),
+            Event::Config(settings) => self.reconfigure(now, settings),
+            Event::Drain => self.drain(now),
+        }
+    }
 
     /// The next thing to do; `None` when there is nothing more until the next event.
     pub fn next_op(&mut self) -> Option<Op> {
-        None
-    }
-
-    /// When `tick` must be called next.
-    #[must_use]
-    pub fn deadline(&self) -> Option<Now> {
-        None
+        self.ops.pop_front()
     }
 
     /// After [`Event::Drain`]: no client is left.
     #[must_use]
     pub fn drained(&self) -> bool {
-        true
+        self.draining && self.stats.clients == 0
     }
 
     /// Counters and gauges.
     #[must_use]
     pub fn stats(&self) -> Stats {
-        Stats::default()
+        let mut stats = self.stats;
+        for pool in &self.pools {
+            stats.clients_waiting += u64::from(pool.waiting);
+            stats.backends += u64::from(pool.open);
+            stats.backends_idle += pool.idle.len() as u64;
+        }
+        stats
+    }
+
+    fn op(&mut self, op: Op) {
+        self.ops.push_back(op);
+    }
+
+    fn send(&mut self, to: ConnId, bytes: Vec<u8>) {
+        if !bytes.is_empty() {
+            self.ops.push_back(Op::Send { to, bytes });
+        }
+    }
+
+    fn trace(&mut self, trace: Trace) {
+        self.ops.push_back(Op::Trace(trace));
+    }
+
+    fn client(&mut self, id: ConnId) -> Option<&mut Client> {
+        match self.table.get_mut(id) {
+            Some(Conn::Client(client)) => Some(client),
+            _ => None,
+        }
+    }
+
+    fn backend(&mut self, id: ConnId) -> Option<&mut Backend> {
+        match self.table.get_mut(id) {
+            Some(Conn::Backend(backend)) => Some(backend),
+            _ => None,
+        }
+    }
+
+    fn pool(&mut self, group: GroupId) -> Option<&mut Pool> {
+        self.pools.get_mut(usize::from(group.0))
+    }
+
+    fn group(&self, group: GroupId) -> Option<&TargetGroup> {
+        self.settings.groups.get(usize::from(group.0))
+    }
+
+    fn random_u64(&mut self) -> u64 {
+        self.rng.next_u64()
+    }
+
+    fn random<const N: usize>(&mut self) -> [u8; N] {
+        let mut bytes = [0; N];
+        self.rng.fill_bytes(&mut bytes);
+        bytes
     }
 }

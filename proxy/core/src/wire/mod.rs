@@ -1,2 +1,18 @@
-//! What bytes mean: one folder per engine. Above this room there is no engine, only neutral signals.
+//! What bytes mean: one folder per engine.
+//!
+//! Above this room there is no engine, only these names. With the second engine they become enums over both; nothing above
+//! changes.
+
 pub mod postgres;
+
+pub use postgres::backend_login::{BackendIdentity, BackendLogin, BackendStep};
+pub use postgres::client_login::{ClientLogin, LoginStep};
+pub use postgres::conversation::{ClientEnd, Conversation};
+pub use postgres::errand::{Errand, ErrandStep};
+pub use postgres::errors::{self, ClientError};
+pub use postgres::frames::Frames;
+pub use postgres::greeting::{changed_parameters, goodbye, greeting};
+pub use postgres::mend::{Damage, Mend, Mended};
+pub use postgres::messages::parse_parameter_status as parse_parameter;
+pub use postgres::quiet::{Heard, Quiet};
+pub use postgres::startup::{Parameters, Startup};

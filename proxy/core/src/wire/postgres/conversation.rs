@@ -23,6 +23,7 @@ use client::ClientStream;
 use exchange::Exchange;
 use server::ServerStream;
 
+use super::frames::Frames;
 use crate::limits::REPLIES_OWED_MAX;
 
 /// One session, both directions. Lives in every client, so it is small and has no heap while nothing is under way.
@@ -137,6 +138,34 @@ impl Conversation {
     #[must_use]
     pub fn stray_ready(&self) -> bool {
         self.exchange.stray_ready
+    }
+
+    /// The server has a part of a client message and waits for the rest.
+    #[must_use]
+    pub fn mid_request(&self) -> bool {
+        self.client.in_message()
+    }
+
+    /// Every request has been answered and every batch ended: only the transaction may be open.
+    #[must_use]
+    pub fn settled(&self) -> bool {
+        let exchange = &self.exchange;
+        exchange.owed.is_empty()
+            && !exchange.unsynced
+            && !exchange.skipping
+            && !self.client.is_waiting()
+    }
+
+    /// No transaction is open, by the server's last word.
+    #[must_use]
+    pub fn idle(&self) -> bool {
+        self.exchange.status == TxStatus::Idle
+    }
+
+    /// A reader that goes on where this one stands in the server's stream, for whoever takes the backend over.
+    #[must_use]
+    pub fn server_frames(&self) -> Frames {
+        self.server.frames()
     }
 
     /// Client messages that were kept back can go on: call [`Conversation::client`].

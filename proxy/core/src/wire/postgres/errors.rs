@@ -263,12 +263,21 @@ pub fn query_cancelled() -> ClientError {
 
 /// `idle_client_timeout` has passed.
 #[must_use]
-pub fn idle_timeout() -> ClientError {
-    ClientError::fatal(
-        "57P05",
-        "terminating connection due to idle-session timeout",
+pub fn idle_timeout(in_transaction: bool) -> ClientError {
+    let (code, message) = if in_transaction {
+        (
+            "25P03",
+            "terminating connection due to idle-in-transaction timeout",
+        )
+    } else {
+        (
+            "57P05",
+            "terminating connection due to idle-session timeout",
+        )
+    };
+    ClientError::fatal(code, message).hint(
+        "weir's idle_client_timeout has passed; connect again, or have the operator raise it.",
     )
-    .hint("weir's idle_client_timeout has passed; connect again, or have the operator raise it.")
 }
 
 // ---- the server --------------------------------------------------------------------------------------------------
@@ -299,6 +308,13 @@ pub fn server_login_failed(group: &str) -> ClientError {
         format!("weir could not log in to the database server of \"{group}\""),
     )
     .hint("The cause is in weir's log: the user, its password or the database may differ from weir's config.")
+}
+
+/// Whether an error at login is against this very client (its database, a parameter, its role), so that waiting can't cure it:
+/// classes 0A, 22, 28, 3D and 42, and a server that does not know a parameter.
+#[must_use]
+pub fn is_against_client(code: &str) -> bool {
+    matches!(code.get(..2), Some("0A" | "22" | "28" | "3D" | "42"))
 }
 
 /// The server broke the protocol; the backend was closed.
@@ -339,7 +355,8 @@ mod tests {
             unencrypted_data_after("SSL"),
             shutting_down(),
             query_cancelled(),
-            idle_timeout(),
+            idle_timeout(false),
+            idle_timeout(true),
             server_lost(),
             server_unreachable("x"),
             server_login_failed("x"),

@@ -232,6 +232,25 @@ fn cstr(out: &mut Vec<u8>, text: &[u8]) {
     out.push(0);
 }
 
+/// CopyFail: ends a COPY from the client with an error.
+pub fn copy_fail(out: &mut Vec<u8>, reason: &str) {
+    message(out, b'f', |out| cstr(out, reason.as_bytes()));
+}
+
+/// Sync.
+pub fn sync(out: &mut Vec<u8>) {
+    message(out, b'S', |_| {});
+}
+
+/// Name and value of a ParameterStatus body.
+#[must_use]
+pub fn parse_parameter_status(body: &[u8]) -> Option<(&[u8], &[u8])> {
+    let end = memchr::memchr(0, body)?;
+    let (name, rest) = (body.get(..end)?, body.get(end + 1..)?);
+    let end = memchr::memchr(0, rest)?;
+    Some((name, rest.get(..end)?))
+}
+
 // ---- reading errors ----------------------------------------------------------------------------------------------
 
 /// The fields of an ErrorResponse or NoticeResponse that weir looks at. Whatever is missing or broken is empty.
@@ -268,6 +287,12 @@ impl<'a> ErrorFields<'a> {
             fields.severity = localised;
         }
         fields
+    }
+
+    /// Whether the server ends the session with it.
+    #[must_use]
+    pub fn ends_session(&self) -> bool {
+        matches!(&*self.severity, "FATAL" | "PANIC")
     }
 
     /// One line for a log: severity, code and message, without control characters, of bounded length.

@@ -31,6 +31,8 @@ pub struct FromClient {
     pub needs_server: bool,
     /// What its statements leave on the session.
     pub pins: Pins,
+    /// One of its statements asks what the session did before (`currval`, `lastval`).
+    pub reads_sequence: bool,
     /// The stream is over. What comes before still counts.
     pub end_of: Option<ClientEnd>,
     /// At least one request that will be answered was in it.
@@ -302,6 +304,7 @@ fn decide(exchange: &mut Exchange, out: &mut FromClient, header: Header, prefix:
         }
     }
     out.pins.add(parsed.pins);
+    out.reads_sequence |= parsed.reads_sequence;
     out.new_requests |= exchange.request(parsed.kind);
     verdict
 }

@@ -74,6 +74,8 @@ pub(super) fn needed(header: Header) -> Result<usize, &'static str> {
 pub(super) struct Parsed {
     pub(super) kind: Kind,
     pub(super) pins: Pins,
+    /// It asks what the session did before (`currval`, `lastval`).
+    pub(super) reads_sequence: bool,
     /// It looks up the unnamed statement, or may do so.
     pub(super) uses_unnamed: bool,
     /// It certainly binds the unnamed statement.
@@ -95,6 +97,7 @@ impl Parsed {
                 _ => Kind::Sync,
             },
             pins: Pins::NONE,
+            reads_sequence: false,
             uses_unnamed: false,
             binds_unnamed: false,
         }
@@ -105,7 +108,7 @@ impl Parsed {
 pub(super) fn parse(header: Header, body: &[u8]) -> Parsed {
     let mut parsed = Parsed::unread(header);
     match header.tag {
-        b'Q' => parsed.pins = query_pins(header, body),
+        b'Q' => read_query(header, body, &mut parsed),
         b'P' => read_parse(body, &mut parsed),
         b'B' => read_bind(body, &mut parsed),
         b'F' => parsed.pins = function_pins(body),
@@ -116,21 +119,23 @@ pub(super) fn parse(header: Header, body: &[u8]) -> Parsed {
     parsed
 }
 
-fn query_pins(header: Header, body: &[u8]) -> Pins {
+fn read_query(header: Header, body: &[u8], parsed: &mut Parsed) {
     if header.body as usize > STATEMENT_INSPECT_MAX + 1 {
-        return Pins::of(PinReason::LargeStatement);
+        parsed.pins = Pins::of(PinReason::LargeStatement);
+        return;
     }
     // Without an end the server refuses the message; what stands there is read all the same.
-    let text = until_nul(body).unwrap_or(body);
-    statement_pins(text)
+    read_statement(until_nul(body).unwrap_or(body), parsed);
 }
 
-fn statement_pins(text: &[u8]) -> Pins {
+fn read_statement(text: &[u8], parsed: &mut Parsed) {
     if text.len() > STATEMENT_INSPECT_MAX {
-        Pins::of(PinReason::LargeStatement)
-    } else {
-        inspect(text).pins
+        parsed.pins.add(Pins::of(PinReason::LargeStatement));
+        return;
     }
+    let facts = inspect(text);
+    parsed.pins.add(facts.pins);
+    parsed.reads_sequence = facts.reads_sequence;
 }
 
 fn read_parse(body: &[u8], parsed: &mut Parsed) {
@@ -139,11 +144,10 @@ fn read_parse(body: &[u8], parsed: &mut Parsed) {
     } else {
         parsed.pins.add(Pins::of(PinReason::PreparedStatement));
     }
-    let text = until_nul(body).and_then(|name| until_nul(body.get(name.len() + 1..)?));
-    parsed.pins.add(match text {
-        Some(text) => statement_pins(text),
-        None => Pins::of(PinReason::LargeStatement),
-    });
+    match until_nul(body).and_then(|name| until_nul(body.get(name.len() + 1..)?)) {
+        Some(text) => read_statement(text, parsed),
+        None => parsed.pins.add(Pins::of(PinReason::LargeStatement)),
+    }
 }
 
 fn read_bind(body: &[u8], parsed: &mut Parsed) {

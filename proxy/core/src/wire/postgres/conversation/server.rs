@@ -2,6 +2,7 @@
 //!
 //! Every byte goes on to the client except answers to weir's own messages. Rows are stepped over by their headers alone.
 
+use super::super::frames::Frames;
 use super::exchange::Exchange;
 use super::message::{HEADER, Header};
 use super::owed::Kind;
@@ -50,6 +51,15 @@ impl ServerStream {
     /// Whether the stream stands between two messages.
     pub(super) const fn at_boundary(&self) -> bool {
         self.rest == 0 && self.kept.is_empty()
+    }
+
+    /// A reader that goes on from here. What has been kept of a message's body is lost to it: it hears of that message's end only.
+    pub(super) fn frames(&self) -> Frames {
+        if self.rest > 0 {
+            Frames::resume(&[], self.rest as usize)
+        } else {
+            Frames::resume(&self.kept, 0)
+        }
     }
 
     pub(super) fn read(

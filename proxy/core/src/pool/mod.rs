@@ -1,0 +1,204 @@
+//! What one shard has of one target group: idle backends, waiting clients, permits.
+//!
+//! This room keeps the books; who is lent what is decided in [`crate::shard`], which can see clients and backends. The
+//! sum of permits over all shards is the business of [`owner`].
+
+pub mod gate;
+pub mod owner;
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use crate::ids::{ConnId, Now, ShardId};
+use crate::limits::{CONNECT_BACKOFF_MAX, CONNECT_BACKOFF_MIN};
+use crate::profile::Profile;
+
+/// A client in the queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Waiter {
+    /// Who waits.
+    pub client: ConnId,
+    /// The client's own number for this wait; an entry whose number is not the client's any more is stale.
+    pub ticket: u32,
+}
+
+/// A promise to another shard.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Recalled {
+    /// Who gets it; `None`: nobody.
+    pub to: Option<ShardId>,
+    /// How many are still to go.
+    pub permits: u32,
+}
+
+/// One shard's books for one group.
+#[derive(Default)]
+pub struct Pool {
+    /// Backends that this shard may have open.
+    pub permits: u32,
+    /// Backends open, being opened or being mended; never more than [`Pool::permits`].
+    pub open: u32,
+    /// Idle backends with their profiles, the one used last at the end: it is the warmest, and the others may age away.
+    pub idle: Vec<(ConnId, Arc<Profile>)>,
+    /// Backends being opened, with their profiles.
+    pub opening: Vec<(ConnId, Arc<Profile>)>,
+    /// Clients that wait, first come first.
+    pub queue: VecDeque<Waiter>,
+    /// Entries of [`Pool::queue`] that are not stale.
+    pub waiting: u32,
+    /// How often the first waiter has been passed over.
+    pub skips: u32,
+    /// What the permit owner has called back and nobody has handed over yet.
+    pub recalled: VecDeque<Recalled>,
+    /// How many recalls have been answered.
+    pub recalls: u64,
+    /// When demand was last reported to the owner.
+    pub reported_at: Option<Now>,
+    /// No connect before this instant, after failures.
+    pub retry_at: Option<Now>,
+    /// Consecutive failures.
+    pub failures: u32,
+    /// What the last failure said; for clients whose login times out, and operators.
+    pub last_failure: Option<String>,
+}
+
+impl Pool {
+    /// Adds a client to the end of the queue.
+    pub fn enqueue(&mut self, waiter: Waiter) {
+        self.queue.push_back(waiter);
+        self.waiting += 1;
+    }
+
+    /// A waiter has gone without being served; its entry stays behind as a stale one. `stale` tells stale entries.
+    pub fn leave(&mut self, stale: impl Fn(&Waiter) -> bool) {
+        self.waiting = self.waiting.saturating_sub(1);
+        // Sweeping when more than half is stale keeps the queue within twice the waiters at constant cost for each.
+        if self.queue.len() > 32 && self.queue.len() > 2 * self.waiting as usize {
+            self.queue.retain(|w| !stale(w));
+        }
+    }
+
+    /// Takes the warmest idle backend of that profile.
+    pub fn take_idle(&mut self, profile: &Arc<Profile>) -> Option<ConnId> {
+        let at = self
+            .idle
+            .iter()
+            .rposition(|(_, p)| Arc::ptr_eq(p, profile))?;
+        Some(self.idle.remove(at).0)
+    }
+
+    /// Takes the coldest idle backend of any profile.
+    pub fn take_coldest(&mut self) -> Option<ConnId> {
+        if self.idle.is_empty() {
+            None
+        } else {
+            Some(self.idle.remove(0).0)
+        }
+    }
+
+    /// Strikes one backend from the idle ones; whether it was there.
+    pub fn forget_idle(&mut self, backend: ConnId) -> bool {
+        remove(&mut self.idle, backend)
+    }
+
+    /// Strikes one backend from those being opened; whether it was there.
+    pub fn forget_opening(&mut self, backend: ConnId) -> bool {
+        remove(&mut self.opening, backend)
+    }
+
+    /// Permits that no backend uses.
+    #[must_use]
+    pub fn spare(&self) -> u32 {
+        self.permits.saturating_sub(self.open)
+    }
+
+    /// A connect or login has failed in a way that says nothing against the client: wait before the next one.
+    pub fn back_off(&mut self, now: Now, reason: String) {
+        let pause = CONNECT_BACKOFF_MIN
+            .saturating_mul(1 << self.failures.min(16))
+            .min(CONNECT_BACKOFF_MAX);
+        self.failures = self.failures.saturating_add(1);
+        self.retry_at = Some(now.after(pause));
+        self.last_failure = Some(reason);
+    }
+
+    /// A login at the target has worked.
+    pub fn recovered(&mut self) {
+        self.failures = 0;
+        self.retry_at = None;
+        self.last_failure = None;
+    }
+}
+
+fn remove(list: &mut Vec<(ConnId, Arc<Profile>)>, backend: ConnId) -> bool {
+    match list.iter().position(|(id, _)| *id == backend) {
+        Some(at) => {
+            list.remove(at);
+            true
+        }
+        None => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ids::GroupId;
+
+    fn conn(slot: u32) -> ConnId {
+        ConnId {
+            slot,
+            generation: 0,
+        }
+    }
+    fn profile(user: &str) -> Arc<Profile> {
+        Arc::new(Profile {
+            group: GroupId(0),
+            user: user.into(),
+            database: "d".into(),
+            parameters: Arc::default(),
+        })
+    }
+
+    #[test]
+    fn the_warmest_backend_of_the_profile_is_lent_and_the_coldest_evicted() {
+        let (a, b) = (profile("a"), profile("b"));
+        let mut pool = Pool::default();
+        pool.idle = vec![(conn(1), a.clone()), (conn(2), a.clone()), (conn(3), b)];
+        assert_eq!(pool.take_idle(&a), Some(conn(2)));
+        assert_eq!(pool.take_coldest(), Some(conn(1)));
+        assert_eq!(pool.take_idle(&a), None);
+    }
+
+    #[test]
+    fn waiters_that_leave_do_not_fill_the_queue() {
+        let mut pool = Pool::default();
+        pool.enqueue(Waiter {
+            client: conn(0),
+            ticket: 0,
+        });
+        for i in 1..10_000 {
+            pool.enqueue(Waiter {
+                client: conn(i),
+                ticket: 0,
+            });
+            pool.leave(|w| w.client.slot != 0);
+        }
+        assert!(pool.queue.len() <= 34, "{}", pool.queue.len());
+        assert_eq!(pool.queue[0].client, conn(0));
+    }
+
+    #[test]
+    fn pauses_between_connects_grow_to_a_bound() {
+        let mut pool = Pool::default();
+        let mut last = 0;
+        for _ in 0..40 {
+            pool.back_off(Now(0), "refused".to_owned());
+            let at = pool.retry_at.unwrap().0;
+            assert!(at >= last && at <= CONNECT_BACKOFF_MAX.as_nanos() as u64);
+            last = at;
+        }
+        pool.recovered();
+        assert_eq!(pool.retry_at, None);
+    }
+}

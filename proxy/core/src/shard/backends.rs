@@ -1,0 +1,231 @@
+//! Backends at work: what they say, and their end.
+
+use std::sync::Arc;
+
+use super::{Conn, Shard};
+use crate::backend::State;
+use crate::ids::{ConnId, Now};
+use crate::seam::{Close, Lost, Op, Trace};
+use crate::wire::{Heard, errors, goodbye};
+
+impl Shard {
+    pub(super) fn backend_received(&mut self, now: Now, id: ConnId, bytes: &[u8]) {
+        let Some(backend) = self.backend(id) else {
+            return;
+        };
+        match &backend.state {
+            State::Lent(client) => {
+                let client = *client;
+                self.answers(now, id, client, bytes);
+            }
+            State::Opening(_) => self.opening_received(now, id, bytes),
+            State::Idle | State::Parked => self.idle_words(now, id, bytes),
+            State::Breaking(_) => self.breaking_received(now, id, bytes),
+            State::Mending(_) => self.mending_received(now, id, bytes),
+        }
+    }
+
+    /// The way of all answers: followed, and forwarded as they are.
+    fn answers(&mut self, now: Now, id: ConnId, client_id: ConnId, bytes: &[u8]) {
+        let Some((Conn::Backend(backend), Conn::Client(client))) =
+            self.table.pair_mut(id, client_id)
+        else {
+            return;
+        };
+        let read = client
+            .conversation
+            .server(bytes, &mut |name, value| backend.reported(name, value));
+        self.stats.cycles += u64::from(read.cycles);
+        let mut from = 0;
+        for (start, end) in read.skip.iter().copied() {
+            self.forward(client_id, from, start);
+            from = end;
+        }
+        self.forward(client_id, from, bytes.len());
+        if let Some(what) = read.violation {
+            self.server_broke(now, id, client_id, what);
+            return;
+        }
+        if read.fatal
+            && let Some(client) = self.client(client_id)
+        {
+            client.bereaved = true;
+        }
+        if read.resume_client {
+            // What was kept back until this answer can go on.
+            self.requests(now, client_id, &[]);
+        }
+        if read.cycles > 0 {
+            self.unhush_if_owing_less(client_id);
+        }
+        self.maybe_release(now, client_id);
+    }
+
+    /// Forwards a part of the bytes at hand.
+    pub(super) fn forward(&mut self, to: ConnId, start: usize, end: usize) {
+        if start < end {
+            let base = self.base;
+            self.op(Op::Forward {
+                to,
+                start: base + start,
+                end: base + end,
+            });
+        }
+    }
+
+    fn server_broke(&mut self, now: Now, id: ConnId, client: ConnId, what: &'static str) {
+        let reason = format!("the server broke the protocol: {what}");
+        self.close_backend(now, id, &reason);
+        self.end_client(
+            now,
+            client,
+            Some(&errors::server_protocol_violation()),
+            "the server broke the protocol",
+        );
+    }
+
+    /// Bytes behind the last one of a login: by now the backend may be idle or lent. They can't be answers.
+    pub(super) fn early_words(&mut self, now: Now, id: ConnId, bytes: &[u8]) {
+        if self.backend(id).is_some() {
+            self.backend_received(now, id, bytes);
+        }
+    }
+
+    /// What a backend says while nobody has it.
+    fn idle_words(&mut self, now: Now, id: ConnId, bytes: &[u8]) {
+        let Some(backend) = self.backend(id) else {
+            return;
+        };
+        let mut quiet = core::mem::take(&mut backend.quiet);
+        let heard = quiet.feed(bytes, &mut |name, value| backend.reported(name, value));
+        backend.quiet = quiet;
+        match heard {
+            Heard::Nothing => self.settle_drift(id),
+            Heard::Ending(why) => self.close_backend(now, id, &why),
+        }
+    }
+
+    /// An idle backend's parameters have changed: that is what its server says from now on, to everyone of its profile.
+    pub(super) fn settle_drift(&mut self, id: ConnId) {
+        let Some(backend) = self.backend(id) else {
+            return;
+        };
+        if backend.drift.is_empty() {
+            return;
+        }
+        let drift = core::mem::take(&mut backend.drift);
+        let (profile, changed) = (Arc::clone(&backend.profile), backend.known.with(&drift));
+        let (known, news) = self.profiles.learn(&profile, changed);
+        if let Some(backend) = self.backend(id) {
+            backend.known = Arc::clone(&known);
+        }
+        if news {
+            self.spread_news(&profile, &known);
+        }
+    }
+
+    pub(super) fn backend_lost(&mut self, now: Now, id: ConnId, why: Lost) {
+        let text = match why {
+            Lost::Eof => "the server closed the connection",
+            Lost::Reset => "connection to the server reset",
+            Lost::Tls => "TLS with the server failed",
+        };
+        let Some(backend) = self.backend(id) else {
+            return;
+        };
+        match backend.state {
+            State::Opening(_) if why == Lost::Tls => self.tls_refused(now, id),
+            State::Opening(_) => self.opening_failed(now, id, None, format!("{text} during login")),
+            State::Lent(client) => {
+                self.close_backend(now, id, text);
+                self.bereave(now, client);
+            }
+            State::Idle | State::Parked | State::Breaking(_) | State::Mending(_) => {
+                self.close_backend(now, id, text)
+            }
+        }
+    }
+
+    /// The client's server is gone, and with it its transaction: it is told so, never that all is well.
+    fn bereave(&mut self, now: Now, client: ConnId) {
+        let told = self.client(client).is_none_or(|c| c.bereaved);
+        let farewell = if told {
+            None
+        } else {
+            Some(errors::server_lost())
+        };
+        self.end_client(now, client, farewell.as_ref(), "server connection lost");
+    }
+
+    /// TLS that can't be agreed on will not be cured by waiting.
+    fn tls_refused(&mut self, now: Now, id: ConnId) {
+        let Some(backend) = self.backend(id) else {
+            return;
+        };
+        let (group, profile) = (backend.group, Arc::clone(&backend.profile));
+        let reason =
+            "TLS with the server failed: its certificate or protocol is not accepted (see the log)";
+        self.opening_failed(now, id, None, reason.to_owned());
+        self.fail_waiters(now, group, &profile, None);
+    }
+
+    /// Closes a backend and looks for another one for those who wait. A client that has it must be told by the caller.
+    pub(super) fn close_backend(&mut self, now: Now, id: ConnId, reason: &str) {
+        let Some(group) = self.backend(id).map(|b| b.group) else {
+            return;
+        };
+        self.close_backend_quietly(now, id, reason);
+        self.return_spare(now, group);
+        self.serve(now, group);
+        self.keep_warm(now);
+    }
+
+    /// Closes a backend; its permit stays spare here.
+    pub(super) fn close_backend_quietly(&mut self, now: Now, id: ConnId, reason: &str) {
+        let Some(Conn::Backend(mut backend)) = self.table.remove(id) else {
+            return;
+        };
+        self.timers.disarm(id, &mut backend.timer);
+        let polite =
+            matches!(backend.state, State::Idle | State::Parked) && backend.quiet.at_boundary();
+        if polite {
+            self.send(id, goodbye());
+        }
+        self.op(Op::Close {
+            conn: id,
+            how: if polite { Close::Flush } else { Close::Now },
+        });
+        let group = backend.group;
+        if let Some(pool) = self.pool(group) {
+            pool.open = pool.open.saturating_sub(1);
+            pool.forget_idle(id);
+            pool.forget_opening(id);
+        }
+        match backend.state {
+            State::Opening(_) => {}
+            State::Lent(client) => {
+                self.stats.backends_lent = self.stats.backends_lent.saturating_sub(1);
+                if let Some(client) = self.client(client) {
+                    client.lent = None;
+                }
+                self.counted_close(id, group, reason);
+            }
+            _ => self.counted_close(id, group, reason),
+        }
+        if let Some(waiter) = backend.reserved {
+            self.unreserve(group, waiter);
+        }
+        if let Some(errand) = backend.errand {
+            self.errand_over(now, errand);
+        }
+    }
+
+    fn counted_close(&mut self, id: ConnId, group: crate::ids::GroupId, reason: &str) {
+        self.stats.backends_closed += 1;
+        self.trace(Trace::BackendClosed {
+            conn: id,
+            group,
+            reason: reason.to_owned(),
+        });
+    }
+}

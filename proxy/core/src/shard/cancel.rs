@@ -1,0 +1,179 @@
+//! Cancel requests: from the key to the client, from the client to the backend it has now, and to the server and back.
+//!
+//! A cancel must never hit another client's query: until the server has closed the errand's connection, the backend it
+//! is for is not lent on.
+
+use subtle::ConstantTimeEq;
+
+use super::login::KEY_SLOT_BITS;
+use super::{Conn, Shard};
+use crate::backend::ErrandRun;
+use crate::ids::{ConnId, Now, ShardId};
+use crate::limits::MEND_TIMEOUT;
+use crate::seam::{Close, Mail, Op, TlsRole, Trace};
+use crate::session::Phase;
+use crate::timers::Timer;
+use crate::wire::{Errand, ErrandStep, errors};
+
+impl Shard {
+    /// Finds the shard of a key.
+    pub(super) fn route_cancel(&mut self, now: Now, key: u32, secret: Vec<u8>) {
+        let shard = ShardId(u16::try_from(key >> KEY_SLOT_BITS).unwrap_or(u16::MAX));
+        if shard == self.id {
+            self.cancel(now, key, &secret);
+        } else if shard.0 < self.shards {
+            self.op(Op::Mail {
+                to: shard,
+                body: Mail::Cancel { key, secret },
+            });
+        }
+    }
+
+    /// Finds the client of a key, if the secret is the client's.
+    pub(super) fn cancel(&mut self, now: Now, key: u32, secret: &[u8]) {
+        let slot = (key & ((1 << KEY_SLOT_BITS) - 1)).checked_sub(1);
+        let id = slot.and_then(|slot| self.table.at(slot));
+        let matched = id.is_some_and(|id| {
+            self.client(id).is_some_and(|c| {
+                matches!(c.phase, Phase::Ready) && c.cancel_secret().ct_eq(secret).into()
+            })
+        });
+        self.trace(Trace::Cancel { matched });
+        if matched && let Some(id) = id {
+            self.cancel_client(now, id);
+        }
+    }
+
+    fn cancel_client(&mut self, now: Now, id: ConnId) {
+        let Some(client) = self.client(id) else {
+            return;
+        };
+        match client.lent {
+            Some(backend) if !client.conversation.owes_nothing() => {
+                self.stats.cancels += 1;
+                self.send_errand(now, backend);
+            }
+            Some(_) => {}
+            None if client.wait.is_some() => self.cancel_waiting(now, id),
+            None => {}
+        }
+    }
+
+    /// The query has not reached any server: it is answered here, as a server would. Of several pipelined requests only the first would
+    /// have been hit, and it can't be taken out of the bytes kept; then the cancel is sent after them.
+    fn cancel_waiting(&mut self, now: Now, id: ConnId) {
+        let Some(client) = self.client(id) else {
+            return;
+        };
+        if client.conversation.pending_segments() == 1 && !client.conversation.mid_request() {
+            self.stats.cancels += 1;
+            self.fail_wait(now, id, &errors::query_cancelled());
+        } else {
+            client.cancel_when_lent = true;
+        }
+    }
+
+    /// Sends a cancel request for whatever runs on this backend. One at a time.
+    pub(super) fn send_errand(&mut self, now: Now, backend_id: ConnId) {
+        let Some(backend) = self.backend(backend_id) else {
+            return;
+        };
+        if backend.errand.is_some() {
+            return;
+        }
+        let group = backend.group;
+        let Some(key) = backend.key.clone() else {
+            self.after_errand(now, backend_id);
+            return;
+        };
+        let run = ErrandRun {
+            errand: Errand::new(key),
+            backend: backend_id,
+            group,
+            deadline: now.after(MEND_TIMEOUT),
+            timer: Timer::default(),
+        };
+        let deadline = run.deadline;
+        let id = self.table.insert(Conn::Errand(Box::new(run)));
+        if let Some(backend) = self.backend(backend_id) {
+            backend.errand = Some(id);
+        }
+        if let Some(Conn::Errand(run)) = self.table.get_mut(id) {
+            self.timers.arm(id, &mut run.timer, deadline);
+        }
+        self.op(Op::Connect { conn: id, group });
+    }
+
+    pub(super) fn errand_connected(&mut self, now: Now, id: ConnId) {
+        let Some(Conn::Errand(run)) = self.table.get_mut(id) else {
+            return;
+        };
+        let Some(tls) = self
+            .settings
+            .groups
+            .get(usize::from(run.group.0))
+            .map(|g| g.tls)
+        else {
+            return;
+        };
+        let step = run.errand.connected(tls);
+        self.errand_step(now, id, step);
+    }
+
+    pub(super) fn errand_received(&mut self, now: Now, id: ConnId, bytes: &[u8]) {
+        let Some(Conn::Errand(run)) = self.table.get_mut(id) else {
+            return;
+        };
+        let step = run.errand.feed(bytes);
+        self.errand_step(now, id, step);
+    }
+
+    pub(super) fn errand_tls_ready(&mut self, now: Now, id: ConnId) {
+        let Some(Conn::Errand(run)) = self.table.get_mut(id) else {
+            return;
+        };
+        let step = run.errand.tls_ready();
+        self.errand_step(now, id, step);
+    }
+
+    fn errand_step(&mut self, now: Now, id: ConnId, step: ErrandStep) {
+        match step {
+            ErrandStep::Wait => {}
+            ErrandStep::Send(bytes) => self.send(id, bytes),
+            ErrandStep::StartTls => {
+                let Some(Conn::Errand(run)) = self.table.get(id) else {
+                    return;
+                };
+                let role = TlsRole::Client(run.group);
+                self.op(Op::StartTls {
+                    conn: id,
+                    role,
+                    early: None,
+                });
+            }
+            ErrandStep::Failed(why) => {
+                if let Some(Conn::Errand(run)) = self.table.get(id) {
+                    let group = run.group;
+                    self.trace(Trace::BackendFailed {
+                        group,
+                        reason: why.to_owned(),
+                    });
+                }
+                self.errand_over(now, id);
+            }
+        }
+    }
+
+    /// The server has closed the errand's connection: the signal has been sent. Or it never will be.
+    pub(super) fn errand_over(&mut self, now: Now, id: ConnId) {
+        let Some(Conn::Errand(mut run)) = self.table.remove(id) else {
+            return;
+        };
+        self.timers.disarm(id, &mut run.timer);
+        self.op(Op::Close {
+            conn: id,
+            how: Close::Now,
+        });
+        self.after_errand(now, run.backend);
+    }
+}

@@ -1,0 +1,295 @@
+//! Clients at work: their requests on the way to a backend, and their end.
+
+use std::sync::atomic::Ordering;
+
+use super::{Conn, Shard};
+use crate::ids::{ConnId, Now};
+use crate::limits::{PENDING_BYTES_MAX, REPLIES_OWED_MAX};
+use crate::pins::Pins;
+use crate::pool::Waiter;
+use crate::seam::{Lost, Op, Trace};
+use crate::session::{Client, Phase, hush};
+use crate::wire::{ClientEnd, ClientError, errors};
+
+impl Shard {
+    pub(super) fn client_received(&mut self, now: Now, id: ConnId, bytes: &[u8]) {
+        let Some(client) = self.client(id) else {
+            return;
+        };
+        client.active_at = now;
+        match client.phase {
+            Phase::Login(_) => self.login_received(now, id, bytes),
+            Phase::Joining | Phase::Ready => self.requests(now, id, bytes),
+        }
+    }
+
+    /// Requests: read as far as needed, then forwarded, or kept until there is a backend.
+    pub(super) fn requests(&mut self, now: Now, id: ConnId, bytes: &[u8]) {
+        let Some(client) = self.client(id) else {
+            return;
+        };
+        let read = client.conversation.client(bytes);
+        let lent = client.lent;
+        let fresh = read.pins.without(client.pins);
+        if !fresh.is_empty() {
+            self.pin(id, fresh);
+        }
+        match lent {
+            Some(backend) => {
+                self.send(backend, read.head);
+                self.forward(backend, read.start, read.end);
+                self.hush_if_owing(id);
+            }
+            None => {
+                if read.reads_sequence
+                    && !fresh.is_empty()
+                    && let Some(client) = self.client(id)
+                {
+                    client.wants_fresh = true;
+                }
+                let body = bytes.get(read.start..read.end).unwrap_or(&[]);
+                self.request_backend(now, id, read.head, body, read.start, read.needs_server);
+            }
+        }
+        match read.end_of {
+            None => {}
+            Some(ClientEnd::Terminate) => self.end_client(now, id, None, "client said goodbye"),
+            Some(ClientEnd::Violation(what)) => {
+                self.end_client(
+                    now,
+                    id,
+                    Some(&errors::protocol_violation(what)),
+                    "protocol violation",
+                );
+            }
+        }
+    }
+
+    /// The client has no backend: lend it one on the spot when one is free, else keep what it said and queue it.
+    fn request_backend(
+        &mut self,
+        now: Now,
+        id: ConnId,
+        head: Vec<u8>,
+        body: &[u8],
+        start: usize,
+        needs_server: bool,
+    ) {
+        let Some(client) = self.client(id) else {
+            return;
+        };
+        if !needs_server && client.pending.is_empty() {
+            return;
+        }
+        let ready = matches!(client.phase, Phase::Ready);
+        let wants_now = needs_server && ready && client.wait.is_none() && client.pending.is_empty();
+        if wants_now && let Some(backend) = self.lend_at_once(now, id) {
+            self.send(backend, head);
+            self.forward(backend, start, start + body.len());
+            self.hush_if_owing(id);
+            return;
+        }
+        let Some(client) = self.client(id) else {
+            return;
+        };
+        if client.pending.len() + head.len() + body.len() > PENDING_BYTES_MAX {
+            // Reading was switched off with the first byte kept; a shell that goes on delivering is not playing by the rules.
+            self.end_client(
+                now,
+                id,
+                Some(&errors::protocol_violation("too much sent while waiting")),
+                "too much sent while waiting",
+            );
+            return;
+        }
+        client.pending.extend_from_slice(&head);
+        client.pending.extend_from_slice(body);
+        self.hush(id, hush::WAITING);
+        if ready && needs_server {
+            self.want_backend(now, id);
+        }
+    }
+
+    fn pin(&mut self, id: ConnId, fresh: Pins) {
+        let Some(client) = self.client(id) else {
+            return;
+        };
+        let first = client.pins.is_empty();
+        client.pins.add(fresh);
+        if first {
+            self.stats.pinned += 1;
+        }
+        for reason in fresh.iter() {
+            if let Some(count) = self.stats.pins.get_mut(reason as usize) {
+                *count += 1;
+            }
+            self.trace(Trace::Pinned { conn: id, reason });
+        }
+    }
+
+    /// Pins a session for something that was seen on its backend.
+    pub(super) fn pin_for(&mut self, id: ConnId, reason: crate::pins::PinReason) {
+        let Some(client) = self.client(id) else {
+            return;
+        };
+        let fresh = Pins::of(reason).without(client.pins);
+        if !fresh.is_empty() {
+            self.pin(id, fresh);
+        }
+    }
+
+    fn hush_if_owing(&mut self, id: ConnId) {
+        if self
+            .client(id)
+            .is_some_and(|c| c.conversation.owed() > REPLIES_OWED_MAX)
+        {
+            self.hush(id, hush::OWED);
+        }
+    }
+
+    pub(super) fn unhush_if_owing_less(&mut self, id: ConnId) {
+        if self
+            .client(id)
+            .is_some_and(|c| c.hush & hush::OWED != 0 && c.conversation.owed() <= REPLIES_OWED_MAX)
+        {
+            self.unhush(id, hush::OWED);
+        }
+    }
+
+    /// Stops reading a client, for one more reason.
+    pub(super) fn hush(&mut self, id: ConnId, why: u8) {
+        let Some(client) = self.client(id) else {
+            return;
+        };
+        let was_read = client.hush == 0;
+        client.hush |= why;
+        if was_read {
+            self.op(Op::Read {
+                conn: id,
+                on: false,
+            });
+        }
+    }
+
+    /// Takes away one reason not to read a client.
+    pub(super) fn unhush(&mut self, id: ConnId, why: u8) {
+        let Some(client) = self.client(id) else {
+            return;
+        };
+        if client.hush & why == 0 {
+            return;
+        }
+        client.hush &= !why;
+        if client.hush == 0 {
+            self.op(Op::Read { conn: id, on: true });
+        }
+    }
+
+    /// A socket is full, or has room again: who feeds it is not read meanwhile.
+    pub(super) fn congestion(&mut self, id: ConnId, full: bool) {
+        match self.table.get_mut(id) {
+            Some(Conn::Client(client)) => {
+                client.congested = full;
+                if let Some(backend) = client.lent {
+                    self.pause(backend, full);
+                }
+            }
+            Some(Conn::Backend(backend)) => {
+                backend.congested = full;
+                match backend.client() {
+                    Some(client) if full => self.hush(client, hush::BACKEND_FULL),
+                    Some(client) => self.unhush(client, hush::BACKEND_FULL),
+                    None => {}
+                }
+            }
+            Some(Conn::Errand(_)) | None => {}
+        }
+    }
+
+    /// Stops or goes on reading a backend.
+    pub(super) fn pause(&mut self, id: ConnId, pause: bool) {
+        let Some(backend) = self.backend(id) else {
+            return;
+        };
+        if backend.paused != pause {
+            backend.paused = pause;
+            self.op(Op::Read {
+                conn: id,
+                on: !pause,
+            });
+        }
+    }
+
+    pub(super) fn client_lost(&mut self, now: Now, id: ConnId, why: Lost) {
+        let reason = match why {
+            Lost::Eof => "client closed the connection",
+            Lost::Reset => "client connection reset",
+            Lost::Tls => "client TLS failure",
+        };
+        self.end_client(now, id, None, reason);
+    }
+
+    /// Ends a client, for whatever reason; its backend, place in the queue and permissions go back at once.
+    pub(super) fn end_client(
+        &mut self,
+        now: Now,
+        id: ConnId,
+        farewell: Option<&ClientError>,
+        reason: &'static str,
+    ) {
+        if !matches!(self.table.get(id), Some(Conn::Client(_))) {
+            return;
+        }
+        self.say_goodbye(id, farewell);
+        self.bury_client(now, id, reason);
+    }
+
+    /// The bookkeeping of a client's end; its goodbye has been said.
+    pub(super) fn bury_client(&mut self, now: Now, id: ConnId, reason: &'static str) {
+        let Some(Conn::Client(mut client)) = self.table.remove(id) else {
+            return;
+        };
+        self.timers.disarm(id, &mut client.timer);
+        self.stats.clients -= 1;
+        if client.proven() {
+            self.shared.clients.fetch_sub(1, Ordering::AcqRel);
+        } else {
+            self.stats.clients_in_login -= 1;
+        }
+        if !client.pins.is_empty() {
+            self.stats.pinned -= 1;
+        }
+        self.trace(Trace::ClientClosed { conn: id, reason });
+        self.leave_queue(id, &client);
+        match client.lent {
+            Some(backend) => self.break_off(now, backend, &client),
+            None => self.leave_gate(now, id, &client),
+        }
+    }
+
+    fn leave_queue(&mut self, id: ConnId, client: &Client) {
+        if let Some(wait) = client.wait
+            && wait.queued
+        {
+            self.strike_waiter(
+                client.group,
+                Waiter {
+                    client: id,
+                    ticket: wait.ticket,
+                },
+            );
+        }
+    }
+
+    /// A waiter has gone; its entry in the queue is stale.
+    pub(super) fn strike_waiter(&mut self, group: crate::ids::GroupId, waiter: Waiter) {
+        let table = &self.table;
+        let fresh = |w: &Waiter| match table.get(w.client) {
+            Some(Conn::Client(c)) => c.wait.is_some_and(|wait| wait.ticket == w.ticket),
+            _ => false,
+        };
+        if let Some(pool) = self.pools.get_mut(usize::from(group.0)) {
+            pool.leave(|w| *w == waiter || !fresh(w));
+        }
+    }
+}

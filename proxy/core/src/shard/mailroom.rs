@@ -1,0 +1,105 @@
+//! Mail between shards, and backends on their way from one to another.
+
+use std::sync::Arc;
+
+use super::{Conn, Shard};
+use crate::backend::{MovedBackend, State};
+use crate::ids::{ConnId, Now, ShardId};
+use crate::profile::{Known, Profile, ProfileNews};
+use crate::seam::{Mail, Op};
+
+impl Shard {
+    pub(super) fn mail(&mut self, now: Now, from: ShardId, body: Mail) {
+        match body {
+            Mail::Demand {
+                group,
+                waiting,
+                held,
+                idle,
+                recalls,
+            } => self.demand_heard(from, group, waiting, held, idle, recalls),
+            Mail::Grant { group, permits } => self.permits_arrived(now, group, permits),
+            Mail::Return { group, permits } => self.permits_returned(now, from, group, permits),
+            Mail::Recall {
+                group,
+                permits,
+                to,
+                idle_only,
+            } => self.recall(now, group, permits, to, idle_only),
+            Mail::Cancel { key, secret } => self.cancel(now, key, &secret),
+            Mail::Profile(news) => self.news_heard(now, *news),
+            Mail::Gate(identity, word) => self.gate_heard(now, identity, word),
+        }
+    }
+
+    pub(super) fn spread_news(&mut self, profile: &Arc<Profile>, known: &Arc<Known>) {
+        self.spread(|| ProfileNews::Known(Arc::clone(profile), Arc::clone(known)));
+    }
+
+    /// Keeps a client key for logins at the server; `spread`: the other shards are told.
+    pub(super) fn learn_key(&mut self, user: &Arc<str>, key: [u8; 32], spread: bool) {
+        let needed = self
+            .settings
+            .users
+            .get(user)
+            .is_some_and(|u| u.secret.password().is_none());
+        if !needed || self.learned.get(user) == Some(&key) {
+            return;
+        }
+        self.learned.insert(Arc::clone(user), key);
+        if spread {
+            self.spread(|| ProfileNews::Key(Arc::clone(user), key));
+        }
+    }
+
+    fn spread(&mut self, news: impl Fn() -> ProfileNews) {
+        for to in (0..self.shards).map(ShardId).filter(|to| *to != self.id) {
+            self.ops.push_back(Op::Mail {
+                to,
+                body: Mail::Profile(Box::new(news())),
+            });
+        }
+    }
+
+    fn news_heard(&mut self, now: Now, news: ProfileNews) {
+        match news {
+            ProfileNews::Known(profile, known) => {
+                let group = profile.group;
+                let profile = self.profiles.adopt(&profile);
+                self.profiles.learn(
+                    &profile,
+                    Known {
+                        parameters: known.parameters.clone(),
+                    },
+                );
+                self.serve(now, group);
+            }
+            ProfileNews::Key(user, key) => self.learn_key(&user, key, false),
+        }
+    }
+
+    pub(super) fn backend_adopted(&mut self, now: Now, moved: MovedBackend) -> ConnId {
+        let mut backend = moved.unpack();
+        let (group, idle_since) = (backend.group, backend.idle_since);
+        backend.profile = self.profiles.adopt(&backend.profile);
+        let reported = Known {
+            parameters: backend.known.parameters.clone(),
+        };
+        backend.known = self.profiles.learn(&backend.profile, reported).0;
+        backend.timer = crate::timers::Timer::default();
+        let id = self.table.insert(Conn::Backend(Box::new(backend)));
+        if let Some(pool) = self.pool(group) {
+            pool.permits += 1;
+            pool.open += 1;
+        }
+        self.give_back(now, id);
+        // It has not been used by moving: one that goes home because it has aged is not young again.
+        if let Some(backend) = self.backend(id)
+            && matches!(backend.state, State::Idle)
+        {
+            backend.idle_since = idle_since;
+            self.arm_backend(now, id);
+        }
+        id
+    }
+}
