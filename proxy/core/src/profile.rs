@@ -40,7 +40,7 @@ impl Known {
 
     /// The same with some values changed.
     #[must_use]
-    pub fn with(&self, changes: &[(Box<[u8]>, Box<[u8]>)]) -> Known {
+    pub fn with(&self, changes: &Parameters) -> Known {
         let mut parameters = self.parameters.clone();
         for (name, value) in changes {
             match parameters.iter_mut().find(|(n, _)| n == name) {
@@ -184,7 +184,7 @@ mod tests {
             },
         );
         assert!(!news && Arc::ptr_eq(&first, &again));
-        let (changed, news) = profiles.learn(&p, first.with(&[tz("CET")]));
+        let (changed, news) = profiles.learn(&p, first.with(&vec![tz("CET")]));
         assert!(news);
         assert_eq!(changed.get(b"TimeZone"), Some(&b"CET"[..]));
     }

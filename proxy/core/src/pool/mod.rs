@@ -163,8 +163,11 @@ mod tests {
     #[test]
     fn the_warmest_backend_of_the_profile_is_lent_and_the_coldest_evicted() {
         let (a, b) = (profile("a"), profile("b"));
-        let mut pool = Pool::default();
-        pool.idle = vec![(conn(1), a.clone()), (conn(2), a.clone()), (conn(3), b)];
+        let idle = vec![(conn(1), a.clone()), (conn(2), a.clone()), (conn(3), b)];
+        let mut pool = Pool {
+            idle,
+            ..Pool::default()
+        };
         assert_eq!(pool.take_idle(&a), Some(conn(2)));
         assert_eq!(pool.take_coldest(), Some(conn(1)));
         assert_eq!(pool.take_idle(&a), None);

@@ -8,7 +8,7 @@ use crate::ids::{ConnId, GroupId, Now};
 use crate::profile::{Known, Profile};
 use crate::seam::{Close, HashJob, Op, TlsRole, Trace};
 use crate::session::Phase;
-use crate::wire::{BackendIdentity, BackendLogin, BackendStep, errors};
+use crate::wire::{BackendIdentity, BackendLogin, BackendStep, Parameters, errors};
 
 impl Shard {
     /// Waiters are left that no idle backend can serve: open backends for them as far as permits go, make room where idle ones of
@@ -185,13 +185,7 @@ impl Shard {
         self.op(Op::Hash { conn: id, job });
     }
 
-    fn opened(
-        &mut self,
-        now: Now,
-        id: ConnId,
-        params: Vec<(Box<[u8]>, Box<[u8]>)>,
-        key: Option<(u32, Vec<u8>)>,
-    ) {
+    fn opened(&mut self, now: Now, id: ConnId, params: Parameters, key: Option<(u32, Vec<u8>)>) {
         let Some(keys) = self.login_of(id).map(|l| l.keys_used()) else {
             return;
         };
