@@ -22,6 +22,7 @@ pub use server::FromServer;
 use client::ClientStream;
 use exchange::Exchange;
 use server::ServerStream;
+use unnamed::Use;
 
 use super::frames::Frames;
 use crate::limits::REPLIES_OWED_MAX;
@@ -171,7 +172,7 @@ impl Conversation {
     /// Client messages that were kept back can go on: call [`Conversation::client`].
     #[must_use]
     pub fn resumable(&self) -> bool {
-        self.client.is_waiting() && !self.exchange.unnamed.is_unknown()
+        self.client.is_waiting() && self.exchange.unnamed_wanted() != Use::Wait
     }
 
     /// No server will get the requests under way, none of which has been sent: answers what the client gets instead, `error`

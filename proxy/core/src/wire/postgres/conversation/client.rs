@@ -112,7 +112,7 @@ impl ClientStream {
     /// The kept messages and `bytes` are read as one piece, if the wait is over.
     fn read_after_wait(&mut self, exchange: &mut Exchange, bytes: &[u8]) -> FromClient {
         self.kept.extend_from_slice(bytes);
-        if exchange.unnamed.is_unknown() {
+        if exchange.unnamed_wanted() == Use::Wait {
             return FromClient::default();
         }
         self.waiting = false;

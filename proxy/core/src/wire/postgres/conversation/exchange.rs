@@ -133,7 +133,7 @@ impl Exchange {
         if self.skipping {
             Use::Safe
         } else {
-            self.unnamed.wanted()
+            self.unnamed.wanted(self.owed.changes_unnamed())
         }
     }
 

@@ -48,6 +48,14 @@ impl Kind {
     pub(super) const fn is_copy_end(self) -> bool {
         matches!(self, Kind::CopyDone | Kind::CopyFail)
     }
+
+    /// Whether the message creates or destroys the unnamed statement.
+    const fn changes_unnamed(self) -> bool {
+        matches!(
+            self,
+            Kind::Query | Kind::ParseUnnamed | Kind::CloseUnnamed | Kind::OurClose
+        )
+    }
 }
 
 /// The queue. The first entries live in a small ring; what does not fit there goes to a heap that is given back as soon as
@@ -57,6 +65,8 @@ pub(super) struct Owed {
     ring: [Kind; INLINE],
     first: u8,
     count: u8,
+    /// Entries that change the unnamed statement.
+    changers: u32,
     #[expect(
         clippy::box_collection,
         reason = "unboxed it would be a fifth of the room that a whole conversation may take"
@@ -70,6 +80,7 @@ impl Owed {
             ring: [Kind::Query; INLINE],
             first: 0,
             count: 0,
+            changers: 0,
             spill: None,
         }
     }
@@ -80,6 +91,11 @@ impl Owed {
 
     pub(super) const fn is_empty(&self) -> bool {
         self.count == 0 && self.spill.is_none()
+    }
+
+    /// Whether the fate of the unnamed statement depends on an answer that has not come.
+    pub(super) const fn changes_unnamed(&self) -> bool {
+        self.changers > 0
     }
 
     /// The entry `at` places behind the front.
@@ -96,6 +112,7 @@ impl Owed {
     }
 
     pub(super) fn push(&mut self, kind: Kind) {
+        self.changers += u32::from(kind.changes_unnamed());
         if let Some(spill) = &mut self.spill {
             spill.push_back(kind);
             return;
@@ -111,6 +128,12 @@ impl Owed {
     }
 
     pub(super) fn pop(&mut self) -> Option<Kind> {
+        let kind = self.take_front()?;
+        self.changers -= u32::from(kind.changes_unnamed());
+        Some(kind)
+    }
+
+    fn take_front(&mut self) -> Option<Kind> {
         if self.count > 0 {
             let kind = self.front();
             self.first = (self.first + 1) % INLINE as u8;
@@ -135,6 +158,9 @@ impl Owed {
     }
 
     fn set_front(&mut self, kind: Kind) {
+        let Some(before) = self.front() else { return };
+        self.changers -= u32::from(before.changes_unnamed());
+        self.changers += u32::from(kind.changes_unnamed());
         let place = self.place(0);
         if self.count > 0 {
             if let Some(slot) = self.ring.get_mut(place) {
@@ -189,6 +215,8 @@ mod tests {
             }
             assert_eq!(owed.len(), model.len());
             assert_eq!(owed.is_empty(), model.is_empty());
+            let changers = model.iter().filter(|k| k.changes_unnamed()).count();
+            assert_eq!(owed.changers as usize, changers);
             assert_eq!(owed.get(model.len()), None);
             if step % 97 == 0 {
                 assert!(owed.iter().eq(model.iter().copied()));
@@ -213,6 +241,7 @@ mod tests {
             }
             owed.remove_behind_front(2);
             assert!(owed.iter().eq([Kind::Query, Kind::Parse]), "{before}");
+            assert_eq!(owed.changers, 1);
         }
     }
 }

@@ -56,12 +56,13 @@ impl Unnamed {
         self.unbound = true;
     }
 
-    /// What a Bind or Describe of the statement needs.
-    pub(super) fn wanted(&self) -> Use {
+    /// What a Bind or Describe of the statement needs; `open` means that an answer is under way that may change it.
+    pub(super) fn wanted(&self, open: bool) -> Use {
         match self.place {
             Place::Batch | Place::Confirmed => Use::Safe,
-            Place::Absent => Use::CloseFirst,
-            Place::Unknown => Use::Wait,
+            Place::Unknown if open => Use::Wait,
+            Place::Unknown if self.ours => Use::Safe,
+            Place::Unknown | Place::Absent => Use::CloseFirst,
         }
     }
 
@@ -109,10 +110,5 @@ impl Unnamed {
     /// Whether the backend must be kept for the statement.
     pub(super) const fn holds(&self) -> bool {
         self.held || self.unbound
-    }
-
-    /// Whether a message may wait for [`Unnamed::settle`].
-    pub(super) fn is_unknown(&self) -> bool {
-        self.place == Place::Unknown
     }
 }

@@ -128,6 +128,26 @@ fn a_bind_behind_an_unanswered_parse_of_an_earlier_batch_waits() {
     }
 }
 
+/// The Sync that would make the server answer what was sent since is kept back itself.
+#[test]
+fn the_wait_ends_without_anything_further_from_the_client() {
+    for (sent, answer, rest) in [
+        ("P S E B S", "1 ZI", "B S"),
+        ("P S C* B S", "E ZI", "C B S"),
+        // Now the server skips: the Bind goes unguarded, for nobody executes it.
+        ("P S E B S", "1 ZI E", "B S"),
+    ] {
+        everywhere(|mut talk| {
+            talk.conversation.start_lend();
+            talk.client(&client(sent));
+            talk.sent();
+            assert!(!talk.conversation.resumable());
+            talk.server(&server(answer));
+            assert_eq!(talk.sent(), client(rest), "{sent}, {answer}");
+        });
+    }
+}
+
 #[test]
 fn what_destroys_the_statement_is_seen() {
     for (tokens, answer) in [("Q", "C ZI"), ("Q", "E ZI"), ("C S", "3 ZI")] {
