@@ -28,7 +28,8 @@ impl Shard {
     pub(super) fn lend_at_once(&mut self, now: Now, id: ConnId) -> Option<ConnId> {
         let client = self.client(id)?;
         let (group, profile) = (client.group, client.profile.clone()?);
-        if self.gated(group) {
+        let fresh = client.wants_fresh;
+        if fresh || self.gated(group) {
             return None;
         }
         let pool = self.pool(group)?;
