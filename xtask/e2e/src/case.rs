@@ -1,6 +1,6 @@
 //! What a test case is, and what it is given.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
@@ -8,8 +8,9 @@ use anyhow::{Context, Result};
 use crate::endpoint::Endpoint;
 use crate::install::Drivers;
 use crate::pki::Pki;
-use crate::server::Server;
-use crate::weir::{Start, Weir};
+use crate::place;
+use crate::server::{LOGINS, Server};
+use crate::weir::{Start, Weir, quoted};
 
 /// Where a case runs.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -104,8 +105,17 @@ impl Front {
 }
 
 impl Setting {
-    /// Starts weir with these options in front of the server (or gives the bare server in a direct run).
-    pub fn front(&self, options: &[&str]) -> Result<Front> {
+    /// Starts weir with these options (key and TOML value) in front of the server, or gives the bare server in a direct run.
+    pub fn front(&self, options: &[(&str, &str)]) -> Result<Front> {
+        self.front_with(options, |_| {})
+    }
+
+    /// The same, with a last change of what weir is made of.
+    pub fn front_with(
+        &self,
+        options: &[(&str, &str)],
+        change: impl FnOnce(&mut Start),
+    ) -> Result<Front> {
         let target = self.server.endpoint()?;
         if self.direct {
             return Ok(Front {
@@ -113,27 +123,12 @@ impl Setting {
                 weir: None,
             });
         }
-        let pair = self.pki.pair("weir");
-        self.front_with(&target, &pair.cert, &pair.key, options)
-    }
-
-    /// Starts weir with a target login and certificate of the case's own.
-    pub fn front_with(
-        &self,
-        target: &Endpoint,
-        cert: &Path,
-        key: &Path,
-        options: &[&str],
-    ) -> Result<Front> {
-        let weir = Weir::start(&Start {
-            io: self.io,
-            shards: self.shards,
-            target,
-            cert,
-            key,
-            dir: &self.dir,
-            options,
-        })?;
+        let mut start = self.start(&target);
+        for (key, value) in options {
+            start.option(key, value);
+        }
+        change(&mut start);
+        let weir = Weir::start(&start)?;
         let endpoint = Endpoint::new(
             weir.port,
             self.pki.ca.clone(),
@@ -145,5 +140,34 @@ impl Setting {
             endpoint,
             weir: Some(weir),
         })
+    }
+
+    /// What the usual weir of this case is made of.
+    pub fn start(&self, target: &Endpoint) -> Start {
+        let pair = self.pki.pair("weir");
+        let options = [
+            ("io", format!("\"{}\"", self.io)),
+            ("shards", self.shards.to_string()),
+            ("tls_certificate", quoted(&pair.cert)),
+            ("tls_key", quoted(&pair.key)),
+            ("host", "\"127.0.0.1\"".to_owned()),
+            ("port", target.port.to_string()),
+            ("database", format!("\"{}\"", target.database)),
+            ("target_ca", quoted(&target.ca)),
+        ];
+        Start {
+            program: place::weir_binary(),
+            deny_io_uring: false,
+            dir: self.dir.clone(),
+            extra: String::new(),
+            options: options
+                .into_iter()
+                .map(|(key, value)| (key.to_owned(), value))
+                .collect(),
+            users: LOGINS
+                .iter()
+                .map(|(name, password)| ((*name).to_owned(), (*password).to_owned()))
+                .collect(),
+        }
     }
 }

@@ -6,13 +6,14 @@ use std::os::unix::fs::{PermissionsExt, chown};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
 use crate::endpoint::{Endpoint, value};
 use crate::install::Programs;
-use crate::pki::Pki;
+use crate::pki::{Pair, Pki};
 use crate::process::{self, Process};
 use crate::{block, place};
 
@@ -22,6 +23,14 @@ pub const USER: &str = "app";
 pub const PASSWORD: &str = "s3cret, pässwörd'\"\\ of app";
 /// The usual database.
 pub const DATABASE: &str = "app";
+/// Users and passwords, the usual login first.
+pub const LOGINS: &[(&str, &str)] = &[
+    (USER, PASSWORD),
+    ("other", "other's"),
+    ("cleartext", "clear"),
+    ("trusted", "never asked for"),
+    ("md5user", "md5's"),
+];
 /// Password of the superuser `postgres`.
 const SUPERUSER_PASSWORD: &str = "only for the tests";
 
@@ -44,41 +53,59 @@ pub struct Server {
     pub port: u16,
     /// Authority of its certificate.
     pub ca: PathBuf,
-    log: PathBuf,
-    process: Process,
+    dir: PathBuf,
+    process: Mutex<Process>,
 }
 
 impl Server {
     /// Makes a data folder, starts the server and creates users and databases.
     pub fn start(programs: &Programs, pki: &Pki, max_connections: u32) -> Result<Server> {
+        Server::start_with(programs, pki, max_connections, "server")
+    }
+
+    /// The same with another certificate of the authority; one for another host leaves the server without its users.
+    pub fn start_with(
+        programs: &Programs,
+        pki: &Pki,
+        max_connections: u32,
+        certificate: &str,
+    ) -> Result<Server> {
         let dir = place::run_dir()?.join(format!("pg{}-{}", programs.major, process::mark()));
         std::fs::create_dir_all(&dir)?;
         let data = dir.join("data");
         own(&dir)?;
         init(programs, &dir, &data)?;
         let port = place::free_port()?;
-        configure(&data, &dir, port, pki, max_connections)?;
-        let log = dir.join("log");
-        let output = std::fs::File::create(&log)?;
-        let mut command = programs.command("postgres")?;
-        command
-            .arg("-D")
-            .arg(&data)
-            .stdin(Stdio::null())
-            .stdout(output.try_clone()?)
-            .stderr(output);
-        command.current_dir(&dir);
-        let process = Process::start(&format!("PostgreSQL {}", programs.major), &mut command)?;
-        let mut server = Server {
+        configure(&data, &dir, port, &pki.pair(certificate), max_connections)?;
+        let process = Mutex::new(launch(programs, &dir)?);
+        let server = Server {
             major: programs.major,
             port,
             ca: pki.ca.clone(),
-            log,
+            dir,
             process,
         };
-        server.wait_ready()?;
-        server.set_up()?;
+        if certificate == "server" {
+            server.wait_ready()?;
+            server.set_up()?;
+        }
         Ok(server)
+    }
+
+    /// Stops the server, does something meanwhile, and starts it again on the same data and port.
+    pub fn restart(
+        &self,
+        programs: &Programs,
+        meanwhile: impl FnOnce() -> Result<()>,
+    ) -> Result<()> {
+        self.process().stop(libc::SIGINT, Duration::from_secs(20))?;
+        meanwhile()?;
+        *self.process() = launch(programs, &self.dir)?;
+        self.wait_ready()
+    }
+
+    fn process(&self) -> MutexGuard<'_, Process> {
+        self.process.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The usual login at the server itself.
@@ -111,7 +138,7 @@ impl Server {
 
     /// The server's last log lines.
     pub fn log_tail(&self) -> String {
-        let text = std::fs::read(&self.log)
+        let text = std::fs::read(self.dir.join("log"))
             .map(|b| String::from_utf8_lossy(&b).into_owned())
             .unwrap_or_default();
         let lines: Vec<&str> = text.lines().collect();
@@ -121,10 +148,10 @@ impl Server {
             .join("\n")
     }
 
-    fn wait_ready(&mut self) -> Result<()> {
+    fn wait_ready(&self) -> Result<()> {
         let deadline = Instant::now() + Duration::from_secs(60);
         loop {
-            self.process
+            self.process()
                 .check_running()
                 .with_context(|| self.log_tail())?;
             match self.ask("SELECT 1") {
@@ -162,7 +189,7 @@ impl Server {
 impl Drop for Server {
     fn drop(&mut self) {
         // SIGINT: the server's fast shutdown.
-        let _ = self.process.stop(libc::SIGINT, Duration::from_secs(5));
+        let _ = self.process().stop(libc::SIGINT, Duration::from_secs(5));
     }
 }
 
@@ -172,6 +199,22 @@ fn own(path: &Path) -> Result<()> {
         chown(path, Some(uid), Some(gid)).with_context(|| path.display().to_string())?;
     }
     Ok(())
+}
+
+fn launch(programs: &Programs, dir: &Path) -> Result<Process> {
+    let output = std::fs::File::options()
+        .create(true)
+        .append(true)
+        .open(dir.join("log"))?;
+    let mut command = programs.command("postgres")?;
+    command
+        .arg("-D")
+        .arg(dir.join("data"))
+        .stdin(Stdio::null())
+        .stdout(output.try_clone()?)
+        .stderr(output);
+    command.current_dir(dir);
+    Process::start(&format!("PostgreSQL {}", programs.major), &mut command)
 }
 
 fn init(programs: &Programs, dir: &Path, data: &Path) -> Result<()> {
@@ -199,8 +242,7 @@ fn init(programs: &Programs, dir: &Path, data: &Path) -> Result<()> {
     Ok(())
 }
 
-fn configure(data: &Path, dir: &Path, port: u16, pki: &Pki, max_connections: u32) -> Result<()> {
-    let pair = pki.pair("server");
+fn configure(data: &Path, dir: &Path, port: u16, pair: &Pair, max_connections: u32) -> Result<()> {
     for (from, to) in [(&pair.cert, "server.crt"), (&pair.key, "server.key")] {
         let to = data.join(to);
         std::fs::copy(from, &to)?;

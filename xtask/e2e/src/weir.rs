@@ -9,7 +9,6 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 
-use crate::endpoint::Endpoint;
 use crate::place;
 use crate::process::Process;
 
@@ -36,72 +35,134 @@ pub struct Weir {
     process: Process,
     /// It was told to stop, or is expected to end.
     stopping: bool,
+    /// What it was started with, for a reload.
+    start: Option<Start>,
 }
 
-/// What every weir of a run gets on its command line.
-#[derive(Debug)]
-pub struct Start<'a> {
-    /// `auto`, `io_uring` or `epoll`.
-    pub io: &'a str,
-    /// Threads.
-    pub shards: u16,
-    /// The server and login it uses.
-    pub target: &'a Endpoint,
-    /// Certificate for clients, PEM.
-    pub cert: &'a Path,
-    /// Its key, PEM.
-    pub key: &'a Path,
-    /// Where its log and password file go.
-    pub dir: &'a Path,
-    /// Further options; one that is named here replaces the usual one.
-    pub options: &'a [&'a str],
+/// What a weir of a run is made of.
+#[derive(Clone, Debug)]
+pub struct Start {
+    /// The program.
+    pub program: PathBuf,
+    /// Where its config, log and password files go.
+    pub dir: PathBuf,
+    /// Keys and values of its config (values as TOML); a later one replaces an earlier one, an empty one takes it out.
+    pub options: Vec<(String, String)>,
+    /// Deny io_uring to it, as a container's system call filter does.
+    pub deny_io_uring: bool,
+    /// Text that is put at the end of the config as it is.
+    pub extra: String,
+    /// Users that may log in, each with its password.
+    pub users: Vec<(String, String)>,
+}
+
+/// Keys of the config that are not of the target group.
+const PROXY_KEYS: &[&str] = &[
+    "io",
+    "shards",
+    "max_client_connections",
+    "idle_client_timeout",
+    "login_timeout",
+    "drain_timeout",
+    "log_format",
+    "log_level",
+    "metrics_listen",
+];
+const LISTENER_KEYS: &[&str] = &[
+    "listen",
+    "client_tls",
+    "tls_certificate",
+    "tls_key",
+    "client_auth",
+];
+
+impl Start {
+    /// Adds or replaces an option.
+    pub fn option(&mut self, key: &str, value: &str) {
+        self.options.push((key.to_owned(), value.to_owned()));
+    }
+
+    /// The config's text.
+    fn config(&self) -> Result<String> {
+        let mut sections = [
+            String::from("[proxy]\n"),
+            String::from("[[listeners]]\n"),
+            String::from("[[target_groups]]\n"),
+        ];
+        let values: std::collections::BTreeMap<_, _> = self.options.iter().cloned().collect();
+        for (key, value) in values.iter().filter(|(_, value)| !value.is_empty()) {
+            let section = match key.as_str() {
+                key if PROXY_KEYS.contains(&key) => 0,
+                key if LISTENER_KEYS.contains(&key) => 1,
+                _ => 2,
+            };
+            sections[section].push_str(&format!("{key} = {value}\n"));
+        }
+        let mut text = sections.join("\n");
+        for (number, (name, password)) in self.users.iter().enumerate() {
+            let file = self.dir.join(format!("password-{number}"));
+            std::fs::write(&file, password)?;
+            std::fs::set_permissions(&file, std::os::unix::fs::PermissionsExt::from_mode(0o600))?;
+            text.push_str(&format!(
+                "\n[[users]]\nname = \"{name}\"\npassword_file = {}\n",
+                quoted(&file)
+            ));
+        }
+        text.push_str(&self.extra);
+        Ok(text)
+    }
+
+    fn write_config(&self) -> Result<PathBuf> {
+        let path = self.dir.join("weir.toml");
+        std::fs::write(&path, self.config()?)?;
+        Ok(path)
+    }
+}
+
+/// A path as TOML.
+pub fn quoted(path: &Path) -> String {
+    format!(
+        "\"{}\"",
+        path.display()
+            .to_string()
+            .replace('\\', "\\\\")
+            .replace('"', "\\\"")
+    )
 }
 
 impl Weir {
-    /// Starts `weir run --target …` and waits until it listens.
+    /// Starts `weir run --config …` and waits until it listens.
     pub fn start(start: &Start) -> Result<Weir> {
         let (port, metrics_port) = (place::free_port()?, place::free_port()?);
-        let password = start.dir.join("password");
-        std::fs::write(&password, &start.target.password)?;
-        let target = start.target;
-        let mut options = vec![
+        let mut whole = start.clone();
+        whole
+            .options
+            .insert(0, ("listen".to_owned(), format!("\"127.0.0.1:{port}\"")));
+        whole.options.insert(
+            0,
             (
-                "--target",
-                format!(
-                    "postgres://{}@127.0.0.1:{}/{}",
-                    target.user, target.port, target.database
-                ),
+                "metrics_listen".to_owned(),
+                format!("\"127.0.0.1:{metrics_port}\""),
             ),
-            ("--password-file", password.display().to_string()),
-            ("--listen", format!("127.0.0.1:{port}")),
-            ("--metrics-listen", format!("127.0.0.1:{metrics_port}")),
-            ("--target-ca", target.ca.display().to_string()),
-            ("--tls-cert", start.cert.display().to_string()),
-            ("--tls-key", start.key.display().to_string()),
-            ("--io", start.io.to_owned()),
-            ("--shards", start.shards.to_string()),
-        ];
-        options.retain(|(name, _)| !start.options.contains(name));
-        let mut command = Command::new(place::weir_binary());
-        command.arg("run").args(
-            options
-                .iter()
-                .flat_map(|(name, value)| [*name, value.as_str()]),
         );
-        command.args(start.options);
-        Weir::launch(command, port, metrics_port, start.dir)
+        let config = whole.write_config()?;
+        let mut command = Command::new(&start.program);
+        command.args(["run", "--config"]).arg(config);
+        if start.deny_io_uring {
+            crate::process::deny_io_uring(&mut command);
+        }
+        let mut weir = Weir::launch(command, port, metrics_port, &start.dir)?;
+        weir.start = Some(whole);
+        Ok(weir)
     }
 
-    /// Starts `weir run --config FILE`. The ports are those that the file names.
-    pub fn start_with_config(
-        config: &Path,
-        port: u16,
-        metrics_port: u16,
-        dir: &Path,
-    ) -> Result<Weir> {
-        let mut command = Command::new(place::weir_binary());
-        command.args(["run", "--config"]).arg(config);
-        Weir::launch(command, port, metrics_port, dir)
+    /// Changes options and users in the config and asks for a reload (SIGHUP).
+    pub fn reload(&mut self, change: impl FnOnce(&mut Start)) -> Result<()> {
+        let start = self.start.as_mut().context("not started with a config")?;
+        change(start);
+        start.write_config()?;
+        self.process.signal(libc::SIGHUP);
+        Ok(())
     }
 
     /// Starts a prepared command and waits until the port answers.
@@ -119,6 +180,7 @@ impl Weir {
             log,
             process,
             stopping: false,
+            start: None,
         };
         let deadline = Instant::now() + Duration::from_secs(20);
         while TcpStream::connect(("127.0.0.1", port)).is_err() {

@@ -31,7 +31,7 @@ pub const CASES: &[Case] = &[
 ];
 
 /// Weir with few connections, so that clients share them.
-const SHARED: &[&str] = &["--max-connection-pool-size", "3"];
+const SHARED: &[(&str, &str)] = &[("max_connection_pool_size", "3")];
 
 fn check(front: &Front, name: &str, command: &mut Command) -> Result<String> {
     command.envs(front.endpoint.environment());

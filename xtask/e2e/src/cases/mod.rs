@@ -1,10 +1,66 @@
-//! The cases, by what they are about.
+//! The cases, by what they are about, and what they share.
 
+mod abuse;
+mod cancel;
 mod drivers;
+mod lending;
+mod login;
+mod rust_driver;
+mod sharing;
+mod shells;
+mod stop;
+mod streams;
+mod targets;
+mod vanish;
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, bail};
 
 use crate::case::Case;
 
 /// Every case.
 pub fn all() -> impl Iterator<Item = &'static Case> {
-    [drivers::CASES].into_iter().flatten()
+    let groups: [&[Case]; 12] = [
+        drivers::CASES,
+        rust_driver::CASES,
+        login::CASES,
+        sharing::CASES,
+        lending::CASES,
+        vanish::CASES,
+        cancel::CASES,
+        streams::CASES,
+        targets::CASES,
+        stop::CASES,
+        shells::CASES,
+        abuse::CASES,
+    ];
+    groups.into_iter().flatten()
+}
+
+/// Asks again and again until the answer is yes; an error that says what was seen last when the time is over.
+pub fn until(
+    what: &str,
+    most: Duration,
+    mut ask: impl FnMut() -> Result<(bool, String)>,
+) -> Result<Duration> {
+    let begin = Instant::now();
+    loop {
+        let (yes, seen) = ask()?;
+        if yes {
+            return Ok(begin.elapsed());
+        }
+        if begin.elapsed() > most {
+            bail!("{what}: not within {most:?}; last seen: {seen}");
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// A number that differs from call to call (a small generator: cases must not depend on a crate for it).
+pub fn mix(seed: u64) -> u64 {
+    let mut x = seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    x ^ (x >> 31)
 }
