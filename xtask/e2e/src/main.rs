@@ -4,6 +4,7 @@
 
 mod case;
 mod cases;
+mod demo;
 mod endpoint;
 mod install;
 mod pki;
@@ -12,6 +13,7 @@ mod process;
 mod raw;
 mod server;
 mod suite;
+mod watch;
 mod weir;
 
 use std::sync::OnceLock;
@@ -30,6 +32,8 @@ enum Command {
     /// Run the end-to-end suite.
     #[command(name = "run", display_name = "e2e")]
     Run(suite::RunArgs),
+    /// Start PostgreSQL and weir, send a storm of short-lived clients through five connections, report figures.
+    Demo(demo::DemoArgs),
     /// Fetch what the tests need and this machine lacks.
     Install,
 }
@@ -37,6 +41,7 @@ enum Command {
 fn main() -> std::process::ExitCode {
     let outcome = process::stop_all_on_signals().and_then(|()| match Cli::parse().command {
         Command::Run(args) => suite::run(&args),
+        Command::Demo(args) => demo::run(&args),
         Command::Install => install::all(),
     });
     place::remove_run_dir();
@@ -49,9 +54,13 @@ fn main() -> std::process::ExitCode {
     }
 }
 
+/// The program's runtime for the asynchronous driver.
+pub fn runtime() -> &'static tokio::runtime::Runtime {
+    static RUNTIME: OnceLock<tokio::runtime::Runtime> = OnceLock::new();
+    RUNTIME.get_or_init(|| tokio::runtime::Runtime::new().expect("threads for the runtime"))
+}
+
 /// Runs a future to its end on the program's runtime.
 pub fn block<F: Future>(future: F) -> F::Output {
-    static RUNTIME: OnceLock<tokio::runtime::Runtime> = OnceLock::new();
-    let make = || tokio::runtime::Runtime::new().expect("threads for the runtime");
-    RUNTIME.get_or_init(make).block_on(future)
+    runtime().block_on(future)
 }

@@ -87,6 +87,7 @@ pub fn run(args: &RunArgs) -> Result<()> {
             .for_each(|job| println!("{}", job.label(args.direct)));
         return Ok(());
     }
+    process::raise_descriptor_limit()?;
     let drivers = Arc::new(Drivers::find(install::may_change_system(false)));
     let pki = Pki::make(&place::run_dir()?.join("pki"))?;
     let mut tally = Tally::default();

@@ -5,10 +5,10 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail, ensure};
 
-use super::sharing::PeakWatch;
 use super::until;
 use crate::case::{Case, Front, Plan, Setting, case};
 use crate::raw::Raw;
+use crate::watch::PeakWatch;
 
 /// The cases.
 pub const CASES: &[Case] = &[
@@ -159,7 +159,7 @@ fn sleepers(front: &Front, count: usize, seconds: f64) -> Result<Vec<Raw>> {
 
 fn maximum(setting: &Setting) -> Result<()> {
     let front = setting.front(&[("max_connection_pool_size", "3")])?;
-    let watch = PeakWatch::start(setting)?;
+    let watch = PeakWatch::start(&setting.server)?;
     let begin = Instant::now();
     for mut client in sleepers(&front, 12, 0.3)? {
         ensure!(client.answer()?.error.is_none());

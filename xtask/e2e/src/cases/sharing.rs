@@ -1,8 +1,6 @@
 //! Many clients on few connections: sums hold, nobody starves, nobody sees anything of anybody else's.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
@@ -14,6 +12,7 @@ use crate::block;
 use crate::case::{Case, Plan, Setting, both, case};
 use crate::endpoint::{Endpoint, told, value};
 use crate::raw::Raw;
+use crate::watch::PeakWatch;
 
 /// The cases.
 pub const CASES: &[Case] = &[
@@ -127,7 +126,7 @@ fn sums_hold(setting: &Setting) -> Result<()> {
     let front = setting.front(TWO)?;
     let endpoint = front.endpoint.clone();
     let rounds = if setting.long { 100 } else { 15 };
-    let watch = PeakWatch::start(setting)?;
+    let watch = PeakWatch::start(&setting.server)?;
     block(async move {
         fresh_accounts(&endpoint).await?;
         let clients = (0..64_u64).map(|n| {
@@ -167,43 +166,6 @@ fn sums_hold(setting: &Setting) -> Result<()> {
         "the server had {peak} connections"
     );
     Ok(())
-}
-
-/// Asks the server all the time how many connections it has.
-pub struct PeakWatch {
-    stop: Arc<AtomicBool>,
-    peak: Arc<AtomicU64>,
-    thread: std::thread::JoinHandle<Result<()>>,
-}
-
-impl PeakWatch {
-    /// Starts watching.
-    pub fn start(setting: &Setting) -> Result<PeakWatch> {
-        let (stop, peak) = (
-            Arc::new(AtomicBool::new(false)),
-            Arc::new(AtomicU64::new(0)),
-        );
-        let mut raw = Raw::login(&setting.server.superuser()?)?;
-        let (stop_too, peak_too) = (stop.clone(), peak.clone());
-        let thread = std::thread::spawn(move || {
-            let sql = "SELECT count(*) FROM pg_stat_activity WHERE usename <> 'postgres' AND backend_type = 'client backend'";
-            while !stop_too.load(Ordering::Relaxed) {
-                peak_too.fetch_max(raw.value(sql)?.parse()?, Ordering::Relaxed);
-                std::thread::sleep(Duration::from_millis(5));
-            }
-            Ok(())
-        });
-        Ok(PeakWatch { stop, peak, thread })
-    }
-
-    /// The most that was seen.
-    pub fn stop(self) -> Result<u64> {
-        self.stop.store(true, Ordering::Relaxed);
-        self.thread
-            .join()
-            .map_err(|_| anyhow::anyhow!("the watching thread panicked"))??;
-        Ok(self.peak.load(Ordering::Relaxed))
-    }
 }
 
 /// 64 clients ask for 3 seconds as fast as they are served: first come, first served makes their shares alike.
