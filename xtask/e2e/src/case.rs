@@ -171,3 +171,15 @@ impl Setting {
         }
     }
 }
+
+/// A case can't run here because something is not installed.
+#[derive(Debug)]
+pub struct Missing(pub String);
+
+impl std::fmt::Display for Missing {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "not installed: {}", self.0)
+    }
+}
+
+impl std::error::Error for Missing {}

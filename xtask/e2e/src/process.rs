@@ -258,3 +258,11 @@ pub fn raise_descriptor_limit() -> Result<()> {
     }
     Ok(())
 }
+
+/// A command that runs as the unprivileged user when this program is root.
+pub fn as_unprivileged(mut command: Command) -> Result<Command> {
+    if let Some((uid, gid)) = unprivileged()? {
+        command.uid(uid).gid(gid);
+    }
+    Ok(command)
+}

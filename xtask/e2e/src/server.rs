@@ -3,9 +3,8 @@
 //! Where its programs come from is the business of [`crate::install`].
 
 use std::os::unix::fs::{PermissionsExt, chown};
-use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -263,12 +262,4 @@ fn configure(data: &Path, dir: &Path, port: u16, pair: &Pair, max_connections: u
                  host all trusted 127.0.0.1/32 trust\nhost all all 127.0.0.1/32 scram-sha-256\n";
     std::fs::write(data.join("pg_hba.conf"), rules)?;
     Ok(())
-}
-
-/// A command that runs as the unprivileged user when this program is root.
-pub fn as_unprivileged(mut command: Command) -> Result<Command> {
-    if let Some((uid, gid)) = process::unprivileged()? {
-        command.uid(uid).gid(gid);
-    }
-    Ok(command)
 }

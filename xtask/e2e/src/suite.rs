@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, bail};
 use clap::Args;
 
-use crate::case::{Case, Plan, Setting};
+use crate::case::{Case, Missing, Plan, Setting};
 use crate::install::{self, Drivers};
 use crate::pki::Pki;
 use crate::server::Server;
@@ -255,18 +255,6 @@ fn note(
         }
     }
 }
-
-/// A case can't run here because something is not installed.
-#[derive(Debug)]
-pub struct Missing(pub String);
-
-impl std::fmt::Display for Missing {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "not installed: {}", self.0)
-    }
-}
-
-impl std::error::Error for Missing {}
 
 /// Runs one case on a thread of its own, at most for its time.
 fn run_one(case: &'static Case, setting: Setting) -> Result<()> {

@@ -5,8 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Result, bail};
 
-use crate::case::{Case, Front, Plan, Setting, both};
-use crate::suite::Missing;
+use crate::case::{Case, Front, Missing, Plan, Setting, both};
 use crate::{place, process};
 
 /// The cases.

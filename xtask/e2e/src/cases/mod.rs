@@ -2,6 +2,7 @@
 
 mod abuse;
 mod cancel;
+mod clients;
 mod drivers;
 mod lending;
 mod login;
@@ -21,12 +22,13 @@ use crate::case::Case;
 
 /// Every case.
 pub fn all() -> impl Iterator<Item = &'static Case> {
-    let groups: [&[Case]; 12] = [
+    let groups: [&[Case]; 13] = [
         drivers::CASES,
         rust_driver::CASES,
         login::CASES,
         sharing::CASES,
         lending::CASES,
+        clients::CASES,
         vanish::CASES,
         cancel::CASES,
         streams::CASES,

@@ -6,10 +6,9 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 
 use super::until;
-use crate::case::{Case, Front, Plan, Setting, both, case};
+use crate::case::{Case, Front, Missing, Plan, Setting, both, case};
 use crate::process::Process;
 use crate::raw::{Raw, frame};
-use crate::suite::Missing;
 
 /// The cases.
 pub const CASES: &[Case] = &[

@@ -201,7 +201,43 @@ fn summary(
         anyhow::Ok((sum, value(&client, "SELECT count(*) FROM transfer").await?))
     })?;
     let committed = figures.committed();
-    let seconds = took.as_secs_f64();
+    print_figures(figures, quiet, peak, took.as_secs_f64());
+    let mut broken = Vec::new();
+    let mut check = |holds: bool, what: String| {
+        println!("  {} {what}", if holds { "holds " } else { "BROKEN" });
+        if !holds {
+            broken.push(what);
+        }
+    };
+    check(
+        sum == "100000",
+        format!("the sum of all accounts is {sum}, must be 100000"),
+    );
+    check(
+        rows == (committed + figures.probed()).to_string(),
+        format!("{rows} transfers are in the table, as many as were committed"),
+    );
+    check(
+        peak >= 1 && peak <= u64::from(POOL),
+        format!("the server saw at most {peak} connections of weir"),
+    );
+    check(
+        committed > 0 && figures.failures() == 0,
+        format!("{} clients failed", figures.failures()),
+    );
+    figures
+        .first_failures()
+        .iter()
+        .for_each(|failure| println!("         {failure}"));
+    if !broken.is_empty() {
+        bail!("not everything held: {}", broken.join("; "));
+    }
+    Ok(())
+}
+
+/// Prints what was measured.
+fn print_figures(figures: &Figures, quiet: &quiet::Quiet, peak: u64, seconds: f64) {
+    let committed = figures.committed();
     let (connect, transaction, probe) = (figures.connect(), figures.transaction(), figures.probe());
     println!("\nsummary, {seconds:.1} s");
     println!(
@@ -235,37 +271,6 @@ fn summary(
         "  one query, through weir p50 {:>9}   p99 {:>9}   before the storm",
         quiet.through.0, quiet.through.1
     );
-    let mut broken = Vec::new();
-    let mut check = |holds: bool, what: String| {
-        println!("  {} {what}", if holds { "holds " } else { "BROKEN" });
-        if !holds {
-            broken.push(what);
-        }
-    };
-    check(
-        sum == "100000",
-        format!("the sum of all accounts is {sum}, must be 100000"),
-    );
-    check(
-        rows == (committed + figures.probed()).to_string(),
-        format!("{rows} transfers are in the table, as many as were committed"),
-    );
-    check(
-        peak >= 1 && peak <= u64::from(POOL),
-        format!("the server saw at most {peak} connections of weir"),
-    );
-    check(
-        committed > 0 && figures.failures() == 0,
-        format!("{} clients failed", figures.failures()),
-    );
-    figures
-        .first_failures()
-        .iter()
-        .for_each(|failure| println!("         {failure}"));
-    if !broken.is_empty() {
-        bail!("not everything held: {}", broken.join("; "));
-    }
-    Ok(())
 }
 
 fn keep(through: &Endpoint, weir: &Weir) {

