@@ -245,7 +245,12 @@ impl ClientStream {
 }
 
 /// Goes over whole CopyData messages: there may be millions in a row, and none changes anything.
-fn skip_copy_data(exchange: &Exchange, out: &mut FromClient, bytes: &[u8], start: usize) -> usize {
+fn skip_copy_data(
+    exchange: &mut Exchange,
+    out: &mut FromClient,
+    bytes: &[u8],
+    start: usize,
+) -> usize {
     if bytes.get(start) != Some(&b'd') || exchange.dropping || exchange.ignores_strays() {
         return start;
     }
@@ -257,7 +262,7 @@ fn skip_copy_data(exchange: &Exchange, out: &mut FromClient, bytes: &[u8], start
         }
         at = end;
     }
-    out.needs_server |= at > start && !exchange.owed.is_empty();
+    out.needs_server |= at > start && exchange.copy_data();
     out.pass(bytes, start, at);
     at
 }
@@ -318,6 +323,7 @@ fn stray_or_pass(exchange: &mut Exchange, out: &mut FromClient, tag: u8) -> Verd
     match tag {
         b'c' => exchange.request(Kind::CopyDone),
         b'f' => exchange.request(Kind::CopyFail),
+        b'd' => exchange.copy_data(),
         _ => false,
     };
     Verdict::Pass

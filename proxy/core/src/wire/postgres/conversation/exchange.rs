@@ -35,6 +35,8 @@ pub(super) struct Exchange {
     pub(super) copying: bool,
     /// The request at the front (simple query, function call) has had an answer that may be followed by ReadyForQuery.
     answered: bool,
+    /// COPY data, or Syncs that are not recorded, went out behind the requests under way.
+    copy_data_sent: bool,
     /// A COPY failed with a Sync under way that the server may have ignored or not: a ReadyForQuery may come that nobody
     /// waits for.
     pub(super) stray_ready: bool,
@@ -52,6 +54,7 @@ impl Exchange {
             dropping: false,
             copying: false,
             answered: false,
+            copy_data_sent: false,
             stray_ready: false,
         }
     }
@@ -87,6 +90,9 @@ impl Exchange {
 
     /// The client sent `kind`. Answers whether a reply will come.
     pub(super) fn request(&mut self, kind: Kind) -> bool {
+        if self.owed.is_empty() {
+            self.copy_data_sent = false;
+        }
         match kind {
             Kind::Sync => return self.sync(),
             _ if self.skipping => return false,
@@ -122,10 +128,18 @@ impl Exchange {
         self.unnamed.sync();
         // Syncs that a COPY ignores are one entry, else a client could make the queue grow for ever.
         let ignored = self.copying && self.owed.len() == 2 && self.owed.get(1) == Some(Kind::Sync);
-        if !ignored {
+        if ignored {
+            self.copy_data_sent = true;
+        } else {
             self.owed.push(Kind::Sync);
         }
         true
+    }
+
+    /// The client sent CopyData. Answers whether a request is under way that may read it.
+    pub(super) fn copy_data(&mut self) -> bool {
+        self.copy_data_sent = !self.owed.is_empty();
+        self.copy_data_sent
     }
 
     /// What a Bind or Describe of the unnamed statement needs before it is sent.
@@ -191,6 +205,7 @@ impl Exchange {
         let early = self.early_syncs();
         if early > 1 {
             self.owed.remove_behind_front(early - 1);
+            self.copy_data_sent = true;
         }
     }
 
@@ -233,8 +248,8 @@ impl Exchange {
                 self.answered = true;
             }
             Some(front) => {
-                if self.copying && self.early_syncs() > 0 {
-                    self.ignore_early_syncs();
+                if self.copying {
+                    self.ignore_early_syncs(protocol);
                 }
                 if front == Kind::ParseUnnamed {
                     self.unnamed.confirmed(false);
@@ -246,16 +261,27 @@ impl Exchange {
         Ok(())
     }
 
-    /// A COPY has failed. Whether the server had read the Syncs sent ahead (then it ignored them) or not (then each gets a
-    /// ReadyForQuery) can't be told: it nearly always had, for they were sent before the first data.
-    fn ignore_early_syncs(&mut self) {
+    /// A COPY has failed. Had the server read the Syncs sent ahead (then it ignored them) or not (then each gets a
+    /// ReadyForQuery)? When nothing else was there to read, it had not, for reading a Sync fails no COPY. Else it can't be
+    /// told; it nearly always had, for they were sent before the data.
+    fn ignore_early_syncs(&mut self, protocol: bool) {
         let early = self.early_syncs();
+        let unread = match self.owed.get(1 + early) {
+            _ if self.copy_data_sent => false,
+            Some(end) if end.is_copy_end() => false,
+            // Read, it would have been refused with 08P01.
+            Some(_) => !protocol,
+            None => true,
+        };
+        if unread {
+            return;
+        }
         self.owed.remove_behind_front(early);
         self.stray_ready |= early > 0;
     }
 
     fn simple_copy_failed(&mut self, protocol: bool) {
-        self.ignore_early_syncs();
+        self.ignore_early_syncs(protocol);
         match self.owed.get(1) {
             Some(end) if end.is_copy_end() => self.owed.remove_behind_front(1),
             // Servers before 14 take a message that has no place in a COPY as its end and don't execute it; newer ones close.

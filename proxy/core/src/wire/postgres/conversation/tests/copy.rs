@@ -226,6 +226,20 @@ const CASES: &[(&str, &[Step])] = &[
         ],
     ),
     (
+        "extended, failed before anything was read, the next requests under way",
+        &[
+            C("P B E S P* B* E S Q"),
+            S("1 2 G E ZI 1 2 C ZI"),
+            Owed(1),
+            S("C ZI"),
+            Free,
+        ],
+    ),
+    (
+        "simple, failed before anything was read, Sync and query under way",
+        &[C("Q S Q"), S("G E ZI ZI C ZI"), Owed(0), Free],
+    ),
+    (
         "extended, failed before the early Sync was read, the rest under way",
         &[
             C("P B E S"),
@@ -373,6 +387,7 @@ fn says_when_a_ready_may_stray_and_forgets_it_with_the_lend() {
         for (early, end, answer, stray) in [
             ("P B E S", "d c S", "C ZI", false),
             ("P B E H", "d c S", "E ZI", false),
+            ("P B E S", "Q", "E ZI C ZI", false),
             ("P B E S", "d c S", "E ZI", true),
         ] {
             talk.client(&client(early));
