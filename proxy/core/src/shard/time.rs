@@ -193,6 +193,10 @@ impl Shard {
             );
         }
         self.unhush(id, crate::session::hush::WAITING);
+        if self.client(id).is_some_and(|c| c.conversation.resumable()) {
+            // Messages that were kept back for an answer to what has just failed.
+            self.requests(now, id, &[]);
+        }
         self.arm_client(now, id);
         self.maybe_drain_client(now, id);
     }
