@@ -127,7 +127,7 @@ fn led_elsewhere(cursor: &Cursor<'_>, name: Name, place: Place) -> bool {
             true
         }
         Keyword::Only | Keyword::Constraint | Keyword::Prepare => true,
-        Keyword::Of => create,
+        Keyword::Of | Keyword::View => create,
         Keyword::Type => place.context == Context::Alter,
         Keyword::On => create_index,
         Keyword::Using => create_index || name.lead_before.keyword == Keyword::Exclude,
@@ -156,6 +156,10 @@ fn is_infix(name: Name, place: Place) -> bool {
     let lead = name.lead;
     match name.last.keyword {
         Keyword::Join => lead.keyword.category() == Category::TypeOrFunction || may_end_table(lead),
+        Keyword::Verbose => matches!(
+            lead.keyword,
+            Keyword::Explain | Keyword::Analyze | Keyword::Analyse
+        ),
         Keyword::Ilike => {
             lead.keyword == Keyword::Not && is_operand(name.lead_before, place.closed_operand)
         }
@@ -192,11 +196,26 @@ fn may_end_table(lead: Token) -> bool {
 fn is_construct(name: Name, place: Place) -> bool {
     let lead = name.lead;
     match name.last.keyword {
+        // Outermost commas of ALTER TABLE are between its actions.
+        Keyword::Set | Keyword::Reset if lead.kind == Kind::Comma => {
+            place.context == Context::Alter && place.outermost
+        }
         Keyword::Set => lead.keyword == Keyword::Update,
+        Keyword::By => matches!(
+            lead.keyword,
+            Keyword::Order | Keyword::Group | Keyword::Partition
+        ),
+        Keyword::Zone => lead.keyword == Keyword::Time,
         Keyword::Sets => lead.keyword == Keyword::Grouping,
         Keyword::Conflict => lead.keyword == Keyword::On,
         Keyword::First | Keyword::Next => lead.keyword == Keyword::Fetch,
         Keyword::Key => matches!(lead.keyword, Keyword::Primary | Keyword::Foreign),
+        Keyword::Varying => {
+            matches!(
+                lead.keyword,
+                Keyword::Character | Keyword::Char | Keyword::Nchar | Keyword::Bit
+            )
+        }
         Keyword::Materialized => lead.keyword == Keyword::Not && place.with_list,
         Keyword::Insert => lead.keyword == Keyword::Then && place.merge_action,
         Keyword::Include => {

@@ -20,14 +20,67 @@ pub struct Name {
     pub lead_before: Token,
 }
 
+/// Tokens remembered: a name of four parts with its dots, the two before it, and what follows.
+const REMEMBERED: usize = 16;
+
+/// Parts of a name beyond which what stands before it is forgotten; PostgreSQL has three (database, schema, object).
+const PARTS_MAX: u32 = 4;
+
+/// The latest tokens. Their parts are kept apart: a token that was written in parts and is at once copied as a whole makes the
+/// processor wait for the writes, which took half of all the time.
+#[derive(Debug)]
+struct Ring {
+    kinds: [Kind; REMEMBERED],
+    keywords: [Keyword; REMEMBERED],
+    starts: [u32; REMEMBERED],
+    ends: [u32; REMEMBERED],
+}
+
+impl Ring {
+    fn new() -> Self {
+        Self {
+            kinds: [Kind::End; REMEMBERED],
+            keywords: [Keyword::Plain; REMEMBERED],
+            starts: [0; REMEMBERED],
+            ends: [0; REMEMBERED],
+        }
+    }
+
+    #[inline]
+    fn put(&mut self, number: usize, token: Token) {
+        let slot = number % REMEMBERED;
+        self.kinds[slot] = token.kind;
+        self.keywords[slot] = token.keyword;
+        self.starts[slot] = token.start;
+        self.ends[slot] = token.end;
+    }
+
+    #[inline]
+    fn get(&self, number: usize) -> Token {
+        let slot = number % REMEMBERED;
+        let (kind, keyword) = (self.kinds[slot], self.keywords[slot]);
+        Token {
+            kind,
+            keyword,
+            start: self.starts[slot],
+            end: self.ends[slot],
+        }
+    }
+}
+
 /// Where the inspection is in its text, and what it has found.
 #[derive(Debug)]
 pub struct Cursor<'t> {
     lexer: Lexer<'t>,
-    current: Token,
-    previous: Token,
-    before_previous: Token,
-    name: Name,
+    /// The latest tokens, by their number.
+    tokens: Ring,
+    /// How many tokens were read.
+    read: usize,
+    /// Number of the latest name's first part.
+    name_start: usize,
+    /// Number of its last part.
+    name_end: usize,
+    name_parts: u32,
     pins: Pins,
 }
 
@@ -35,35 +88,30 @@ impl<'t> Cursor<'t> {
     /// Before the first token.
     #[must_use]
     pub fn new(text: &'t [u8]) -> Self {
-        let none = Token::NONE;
-        let name = Name {
-            parts: 0,
-            qualifier: none,
-            last: none,
-            lead: none,
-            lead_before: none,
-        };
         Self {
             lexer: Lexer::new(text),
-            current: none,
-            previous: none,
-            before_previous: none,
-            name,
+            tokens: Ring::new(),
+            read: 0,
+            name_start: 0,
+            name_end: 0,
+            name_parts: 0,
             pins: Pins::NONE,
         }
     }
 
     /// Moves on and gives the next token. A word behind a dot is a name, never a keyword.
+    #[inline]
     pub fn advance(&mut self) -> Token {
         let mut token = self.lexer.next();
-        self.before_previous = self.previous;
-        self.previous = self.current;
+        self.read = self.read.wrapping_add(1);
         match token.kind {
             Kind::Word | Kind::Quoted | Kind::Escaped => token = self.note_name(token),
-            Kind::Dot => self.check_temporary_schema(),
+            Kind::Dot if matches!(self.bytes(self.previous()).first(), Some(b'p' | b'P')) => {
+                self.check_temporary_schema()
+            }
             _ => {}
         }
-        self.current = token;
+        self.tokens.put(self.read, token);
         token
     }
 
@@ -84,21 +132,77 @@ impl<'t> Cursor<'t> {
     }
 
     /// The token before the current one.
+    #[inline]
     #[must_use]
     pub fn previous(&self) -> Token {
-        self.previous
+        self.before(self.read, 1)
     }
 
     /// The token before the previous one.
+    #[inline]
     #[must_use]
     pub fn before_previous(&self) -> Token {
-        self.before_previous
+        self.before(self.read, 2)
     }
 
     /// The latest name.
     #[must_use]
     pub fn name(&self) -> Name {
-        self.name
+        let last = self.before(self.name_end, 0);
+        if self.name_parts > PARTS_MAX {
+            let none = Token::NONE;
+            return Name {
+                parts: self.name_parts,
+                qualifier: none,
+                last,
+                lead: none,
+                lead_before: none,
+            };
+        }
+        let (lead, lead_before) = (
+            self.before(self.name_start, 1),
+            self.before(self.name_start, 2),
+        );
+        if lead.kind == Kind::Dot {
+            // `(value).name`: no single name, and no schema either.
+            return Name {
+                parts: 2,
+                qualifier: Token::NONE,
+                last,
+                lead,
+                lead_before,
+            };
+        }
+        let qualifier = if self.name_parts > 1 {
+            self.before(self.name_end, 2)
+        } else {
+            Token::NONE
+        };
+        Name {
+            parts: self.name_parts,
+            qualifier,
+            last,
+            lead,
+            lead_before,
+        }
+    }
+
+    /// The previous token as a name of one part, where the current one is a word and hence the latest name.
+    #[must_use]
+    pub fn previous_name(&self) -> Name {
+        let (lead, lead_before) = (self.before_previous(), self.before(self.read, 3));
+        Name {
+            parts: 1,
+            qualifier: Token::NONE,
+            last: self.previous(),
+            lead,
+            lead_before,
+        }
+    }
+
+    #[inline]
+    fn before(&self, number: usize, back: usize) -> Token {
+        self.tokens.get(number.wrapping_sub(back))
     }
 
     /// The bytes of a token.
@@ -117,7 +221,9 @@ impl<'t> Cursor<'t> {
         }
     }
 
-    fn note_name(&mut self, token: Token) -> Token {
+    /// Keeps track of the latest name. A word behind a dot loses its meaning as a keyword.
+    #[inline]
+    fn note_name(&mut self, mut token: Token) -> Token {
         match token.kind {
             // Escapes may spell anything.
             Kind::Escaped => self.pin(PinReason::UnknownStatement),
@@ -126,35 +232,16 @@ impl<'t> Cursor<'t> {
             }
             _ => {}
         }
-        if self.previous.kind != Kind::Dot {
-            let (lead, lead_before) = (self.previous, self.before_previous);
-            self.name = Name {
-                parts: 1,
-                qualifier: Token::NONE,
-                last: token,
-                lead,
-                lead_before,
-            };
-            return token;
+        let behind_dot = self.previous().kind == Kind::Dot;
+        if behind_dot {
+            token.keyword = Keyword::Plain;
         }
-        let token = Token {
-            keyword: Keyword::Plain,
-            ..token
-        };
-        if self.before_previous.is_name() {
-            self.name.parts += 1;
-            self.name.qualifier = self.name.last;
-            self.name.last = token;
+        self.name_end = self.read;
+        if behind_dot && self.before_previous().is_name() {
+            self.name_parts = self.name_parts.saturating_add(1);
         } else {
-            // `(value).name`: no qualified name, and no schema either.
-            let (lead, lead_before) = (self.previous, self.before_previous);
-            self.name = Name {
-                parts: 2,
-                qualifier: Token::NONE,
-                last: token,
-                lead,
-                lead_before,
-            };
+            self.name_start = self.read;
+            self.name_parts = 1;
         }
         token
     }
@@ -162,10 +249,10 @@ impl<'t> Cursor<'t> {
     /// At `TEMP`: `CREATE TEMP`, `OR REPLACE TEMP`, `LOCAL TEMP`, `INTO TEMP`, but not a table `temp` that rows go into.
     fn check_temporary(&mut self) {
         let rows = matches!(
-            self.before_previous.keyword,
+            self.before_previous().keyword,
             Keyword::Insert | Keyword::Merge
         );
-        match self.previous.keyword {
+        match self.previous().keyword {
             Keyword::Create | Keyword::Replace | Keyword::Local | Keyword::Global => {
                 self.pin(PinReason::TemporaryObject)
             }
@@ -177,10 +264,10 @@ impl<'t> Cursor<'t> {
     /// At a dot: whether it follows the session's temporary schema, by alias (`pg_temp`) or by name (`pg_temp_3`).
     fn check_temporary_schema(&mut self) {
         const SCHEMA: &[u8] = b"pg_temp";
-        let Some((start, rest)) = self.bytes(self.previous).split_at_checked(SCHEMA.len()) else {
+        let Some((start, rest)) = self.bytes(self.previous()).split_at_checked(SCHEMA.len()) else {
             return;
         };
-        let same = match self.previous.kind {
+        let same = match self.previous().kind {
             Kind::Word => start.eq_ignore_ascii_case(SCHEMA),
             Kind::Quoted => start == SCHEMA,
             _ => false,

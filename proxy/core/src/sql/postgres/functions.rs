@@ -100,6 +100,7 @@ pub fn effect(name: &[u8], quoted: bool) -> Effect {
 }
 
 /// What selecting `name` from a value, `(value).name`, leaves because it is a call in truth.
+#[inline]
 #[must_use]
 pub fn effect_as_column(name: &[u8], quoted: bool) -> Option<PinReason> {
     // Every column of every statement comes here: most leave at the first byte.
@@ -127,39 +128,53 @@ fn folded<'a>(name: &'a [u8], quoted: bool, buffer: &'a mut [u8; LONGEST]) -> Op
 }
 
 fn harmless(name: &[u8]) -> bool {
-    let Some(&first) = name.first() else {
-        return false;
-    };
-    let first = first as usize;
-    let (Some(&from), Some(&to)) = (FIRST_OF.get(first), FIRST_OF.get(first + 1)) else {
-        return false;
-    };
-    HARMLESS
-        .get(from as usize..to as usize)
-        .is_some_and(|names| {
-            names
-                .binary_search_by(|entry| entry.as_bytes().cmp(name))
-                .is_ok()
-        })
+    let mut slot = hash(name);
+    // Ends: more than half of the slots are empty.
+    loop {
+        match SLOTS.get(slot) {
+            None | Some(&EMPTY) => return false,
+            Some(&index) => {
+                if HARMLESS
+                    .get(index as usize)
+                    .is_some_and(|entry| entry.as_bytes() == name)
+                {
+                    return true;
+                }
+            }
+        }
+        slot = (slot + 1) % SLOT_COUNT;
+    }
 }
 
-/// By first byte: where its names start in [`HARMLESS`].
-static FIRST_OF: [u16; 257] = build_first_of();
+const SLOT_COUNT: usize = 8192;
+const EMPTY: u16 = u16::MAX;
+/// Indexes of [`HARMLESS`] by [`hash`], linearly probed.
+static SLOTS: [u16; SLOT_COUNT] = build_slots();
 
-const fn build_first_of() -> [u16; 257] {
-    let mut first_of = [0; 257];
-    let mut byte = 0;
-    let mut index = 0;
-    while byte < 256 {
-        first_of[byte] = index as u16;
-        while index < HARMLESS.len() && HARMLESS[index].as_bytes()[0] as usize == byte {
-            index += 1;
-        }
-        byte += 1;
+/// FNV-1a, cut. Speed only depends on it: nobody but PostgreSQL chooses the names in the table.
+const fn hash(name: &[u8]) -> usize {
+    let mut hash = 0x811c_9dc5_u32;
+    let mut at = 0;
+    while at < name.len() {
+        hash = (hash ^ name[at] as u32).wrapping_mul(0x0100_0193);
+        at += 1;
     }
-    assert!(index == HARMLESS.len());
-    first_of[256] = index as u16;
-    first_of
+    (hash ^ (hash >> 15)) as usize % SLOT_COUNT
+}
+
+const fn build_slots() -> [u16; SLOT_COUNT] {
+    assert!(HARMLESS.len() < SLOT_COUNT / 2);
+    let mut slots = [EMPTY; SLOT_COUNT];
+    let mut index = 0;
+    while index < HARMLESS.len() {
+        let mut slot = hash(HARMLESS[index].as_bytes());
+        while slots[slot] != EMPTY {
+            slot = (slot + 1) % SLOT_COUNT;
+        }
+        slots[slot] = index as u16;
+        index += 1;
+    }
+    slots
 }
 
 #[cfg(test)]

@@ -136,6 +136,7 @@ impl Keyword {
     }
 
     /// The keyword that `word` spells, in any letter case.
+    #[inline]
     #[must_use]
     pub fn of(word: &[u8]) -> Keyword {
         let (Some(&first), Some(&last)) = (word.first(), word.last()) else {
@@ -197,8 +198,29 @@ const fn build_slots() -> [u16; SLOT_COUNT] {
     slots
 }
 
+/// Whether two words of 2 to 17 bytes are the same, case folded: their first and last halves are compared as numbers.
+#[inline]
 fn same_word(word: &[u8], keyword: &[u8]) -> bool {
-    word.len() == keyword.len() && word.iter().zip(keyword).all(|(a, b)| fold(*a) == fold(*b))
+    if word.len() != keyword.len() {
+        return false;
+    }
+    match word.len() {
+        ..4 => halves::<2>(word).map(fold_all) == halves::<2>(keyword).map(fold_all),
+        4..8 => halves::<4>(word).map(fold_all) == halves::<4>(keyword).map(fold_all),
+        8..16 => halves::<8>(word).map(fold_all) == halves::<8>(keyword).map(fold_all),
+        _ => halves::<16>(word).map(fold_all) == halves::<16>(keyword).map(fold_all),
+    }
+}
+
+/// The first and the last `N` bytes; they may overlap.
+#[inline]
+fn halves<const N: usize>(word: &[u8]) -> Option<[[u8; N]; 2]> {
+    Some([*word.first_chunk()?, *word.last_chunk()?])
+}
+
+#[inline]
+fn fold_all<const N: usize>(halves: [[u8; N]; 2]) -> [[u8; N]; 2] {
+    halves.map(|half| half.map(fold))
 }
 
 #[cfg(test)]

@@ -105,14 +105,25 @@ impl<'t> Lexer<'t> {
     }
 
     /// The next token; at the end of the text [`Kind::End`], again and again.
+    #[inline]
     pub fn next(&mut self) -> Token {
-        self.skip_blanks();
-        let start = self.at;
-        let Some(byte) = self.peek(0) else {
-            return self.token(Kind::End, start, start);
-        };
-        match CLASSES[byte as usize] {
-            Class::Letter => self.word(start),
+        loop {
+            let start = self.at;
+            let Some(byte) = self.peek(0) else {
+                return self.token(Kind::End, start, start);
+            };
+            match CLASSES[byte as usize] {
+                Class::Blank => self.at += 1,
+                Class::Letter => return self.word(start),
+                Class::Minus if self.peek(1) == Some(b'-') => self.line_comment(),
+                Class::Slash if self.peek(1) == Some(b'*') => self.block_comment(),
+                class => return self.other(class, start),
+            }
+        }
+    }
+
+    fn other(&mut self, class: Class, start: usize) -> Token {
+        match class {
             Class::Digit => self.number(start),
             Class::Quote => self.plain_string(start),
             Class::DoubleQuote => self.quoted_name(),
@@ -129,15 +140,21 @@ impl<'t> Lexer<'t> {
             Class::CloseIndex => self.single(Kind::CloseIndex),
             Class::Comma => self.single(Kind::Comma),
             Class::Semicolon => self.single(Kind::Semicolon),
-            Class::Colon | Class::Other | Class::Blank => self.single(Kind::Operator),
             Class::Nul => {
                 // The server's text ends here; that of the caller should have, too.
                 self.unsure = true;
                 self.single(Kind::Operator)
             }
+            Class::Colon
+            | Class::Minus
+            | Class::Slash
+            | Class::Other
+            | Class::Blank
+            | Class::Letter => self.single(Kind::Operator),
         }
     }
 
+    #[inline]
     fn peek(&self, ahead: usize) -> Option<u8> {
         self.text.get(self.at + ahead).copied()
     }
@@ -167,17 +184,6 @@ impl<'t> Lexer<'t> {
         self.at = self.text.len();
     }
 
-    fn skip_blanks(&mut self) {
-        loop {
-            match self.peek(0) {
-                Some(byte) if CLASSES[byte as usize] == Class::Blank => self.at += 1,
-                Some(b'-') if self.peek(1) == Some(b'-') => self.line_comment(),
-                Some(b'/') if self.peek(1) == Some(b'*') => self.block_comment(),
-                _ => return,
-            }
-        }
-    }
-
     fn line_comment(&mut self) {
         self.at =
             memchr2(b'\n', b'\r', self.rest()).map_or(self.text.len(), |found| self.at + found);
@@ -203,6 +209,7 @@ impl<'t> Lexer<'t> {
         }
     }
 
+    #[inline]
     fn word(&mut self, start: usize) -> Token {
         let length = self.rest().iter().take_while(|b| goes_on(**b)).count();
         if length == 1
@@ -426,6 +433,8 @@ enum Class {
     Dollar,
     Dot,
     Colon,
+    Minus,
+    Slash,
     Open,
     Close,
     OpenIndex,
@@ -450,6 +459,8 @@ const fn build_classes() -> [Class; 256] {
             b'$' => Class::Dollar,
             b'.' => Class::Dot,
             b':' => Class::Colon,
+            b'-' => Class::Minus,
+            b'/' => Class::Slash,
             b'(' => Class::Open,
             b')' => Class::Close,
             b'[' => Class::OpenIndex,
@@ -464,9 +475,19 @@ const fn build_classes() -> [Class; 256] {
 }
 
 /// Whether a byte may be inside of an unquoted word.
+#[inline]
 fn goes_on(byte: u8) -> bool {
-    matches!(
-        CLASSES[byte as usize],
-        Class::Letter | Class::Digit | Class::Dollar
-    )
+    GOES_ON[byte as usize]
+}
+
+static GOES_ON: [bool; 256] = build_goes_on();
+
+const fn build_goes_on() -> [bool; 256] {
+    let mut goes_on = [false; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        goes_on[byte] = matches!(CLASSES[byte], Class::Letter | Class::Digit | Class::Dollar);
+        byte += 1;
+    }
+    goes_on
 }

@@ -160,12 +160,8 @@ impl Scan {
 
     /// At `AS`: `WITH name AS` begins a list.
     fn query_name(&mut self, cursor: &Cursor<'_>) {
-        let name = cursor.name();
-        if name.parts == 1
-            && cursor.previous().is_name()
-            && self.context != Context::Copy
-            && calls::begins_with_list(name)
-        {
+        let name = cursor.previous_name();
+        if self.context != Context::Copy && name.last.is_name() && calls::begins_with_list(name) {
             self.with_lists.put(self.depth, true);
         }
     }
