@@ -118,7 +118,7 @@ pub fn run_to_end(
     command: &mut Command,
     most: Duration,
 ) -> Result<(ExitStatus, String)> {
-    let log = crate::place::run_dir()?.join(format!("{name}-{}.out", command_number()));
+    let log = crate::place::run_dir()?.join(format!("{name}-{}.out", number()));
     let file = std::fs::File::create(&log)?;
     command
         .stdin(std::process::Stdio::null())
@@ -133,7 +133,8 @@ pub fn run_to_end(
     }
 }
 
-fn command_number() -> u64 {
+/// A number that no other call gets.
+pub fn number() -> u64 {
     static NEXT: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(0);
     NEXT.fetch_add(1, std::sync::atomic::Ordering::Relaxed)
 }

@@ -69,7 +69,7 @@ impl Server {
         max_connections: u32,
         certificate: &str,
     ) -> Result<Server> {
-        let dir = place::run_dir()?.join(format!("pg{}-{}", programs.major, process::mark()));
+        let dir = place::run_dir()?.join(format!("pg{}-{}", programs.major, process::number()));
         std::fs::create_dir_all(&dir)?;
         let data = dir.join("data");
         own(&dir)?;

@@ -29,6 +29,8 @@ pub const CASES: &[Case] = &[
     both("drivers/node_pg", Plan::Matrix, node),
 ];
 
+/// More connections than clients: for drivers that prepare named statements on every connection, which pins them all.
+const ENOUGH: &[(&str, &str)] = &[("max_connection_pool_size", "25")];
 /// Weir with few connections, so that clients share them.
 const SHARED: &[(&str, &str)] = &[("max_connection_pool_size", "3")];
 
@@ -76,7 +78,7 @@ fn psql(setting: &Setting) -> Result<()> {
 
 fn pgbench(setting: &Setting, mode: &str) -> Result<()> {
     programs(setting)?;
-    let front = setting.front(SHARED)?;
+    let front = setting.front(if mode == "prepared" { ENOUGH } else { SHARED })?;
     check(
         &front,
         "pgbench-init",
@@ -117,7 +119,11 @@ fn python(setting: &Setting, script: &str) -> Result<()> {
         .python
         .clone()
         .map_err(|why| Missing(format!("Python drivers: {why}")))?;
-    let front = setting.front(SHARED)?;
+    let front = setting.front(if script.starts_with("asyncpg") {
+        ENOUGH
+    } else {
+        SHARED
+    })?;
     let script_path = place::checkout().join("xtask/clients").join(script);
     let mut command = Command::new(interpreter);
     // PostgreSQL 10 itself knows no channel binding; weir offers it whatever the server is.

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use futures_util::future::{join_all, try_join_all};
 use tokio_postgres::Client;
+use tokio_postgres::types::Type;
 
 use super::mix;
 use crate::block;
@@ -92,9 +93,14 @@ async fn transfer(client: &Client, number: u64) -> Result<()> {
         .await
         .map_err(told)?;
     if number.is_multiple_of(2) {
-        let sql = "UPDATE account SET balance = balance + $1::int4 WHERE id = $2::int8";
-        client.execute(sql, &[&take, &low]).await.map_err(told)?;
-        client.execute(sql, &[&give, &high]).await.map_err(told)?;
+        // Unnamed statements: named ones would pin the session.
+        let sql = "UPDATE account SET balance = balance + $1 WHERE id = $2";
+        for (change, id) in [(take, low), (give, high)] {
+            client
+                .query_typed(sql, &[(&change, Type::INT4), (&id, Type::INT8)])
+                .await
+                .map_err(told)?;
+        }
     } else {
         client
             .batch_execute(&format!(
@@ -233,16 +239,16 @@ fn tokens_never_cross(setting: &Setting) -> Result<()> {
                     let pipelined = (0..4_i64).map(|i| {
                         let (client, token) = (&client, &token);
                         async move {
+                            let sql = "SELECT $1 || $2::text";
+                            let own = format!("{token}/");
                             client
-                                .query_one(
-                                    "SELECT $1::text || $2::int8::text",
-                                    &[&format!("{token}/"), &i],
-                                )
+                                .query_typed(sql, &[(&own, Type::TEXT), (&i, Type::INT8)])
                                 .await
                         }
                     });
                     for (i, row) in join_all(pipelined).await.into_iter().enumerate() {
-                        let got: String = row.map_err(told)?.get(0);
+                        let rows = row.map_err(told)?;
+                        let got: String = rows.first().context("no row")?.get(0);
                         ensure!(
                             got == format!("{token}/{i}"),
                             "asked for {token}/{i}, got {got}"
