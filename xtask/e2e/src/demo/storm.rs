@@ -145,6 +145,9 @@ pub fn start(
                 }
                 figures.alive.fetch_sub(1, Ordering::Relaxed);
                 round += 1;
+                // Clients come when they have something to do, not the moment they have left.
+                let pause = crate::cases::mix(number << 40 | round) % 500_000;
+                tokio::time::sleep(Duration::from_micros(pause)).await;
             }
         }
     };
@@ -190,22 +193,13 @@ async fn transfer(client: &Client, seed: u64) -> Result<()> {
     } else {
         amount as i64
     };
-    client.batch_execute("BEGIN").await.map_err(told)?;
     let update = |id: u64, change: i64| {
         format!("UPDATE account SET balance = balance + ({change}) WHERE id = {id}")
     };
+    let (first, second) = (update(low, change), update(high, -change));
+    let note = format!("INSERT INTO transfer VALUES ({amount}, {giver}, {taker})");
     client
-        .batch_execute(&update(low, change))
-        .await
-        .map_err(told)?;
-    client
-        .batch_execute(&update(high, -change))
-        .await
-        .map_err(told)?;
-    client
-        .batch_execute(&format!(
-            "INSERT INTO transfer VALUES ({amount}, {giver}, {taker})"
-        ))
+        .batch_execute(&format!("BEGIN; {first}; {second}; {note}"))
         .await
         .map_err(told)?;
     let sum = value(client, "SELECT sum(balance) FROM account").await?;
