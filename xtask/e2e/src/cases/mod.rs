@@ -3,6 +3,7 @@
 mod abuse;
 mod cancel;
 mod clients;
+mod crowd;
 mod drivers;
 mod lending;
 mod login;
@@ -22,13 +23,14 @@ use crate::case::Case;
 
 /// Every case.
 pub fn all() -> impl Iterator<Item = &'static Case> {
-    let groups: [&[Case]; 13] = [
+    let groups: [&[Case]; 14] = [
         drivers::CASES,
         rust_driver::CASES,
         login::CASES,
         sharing::CASES,
         lending::CASES,
         clients::CASES,
+        crowd::CASES,
         vanish::CASES,
         cancel::CASES,
         streams::CASES,
