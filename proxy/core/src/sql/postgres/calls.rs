@@ -155,7 +155,7 @@ fn is_any(cursor: &Cursor<'_>, name: Name, names: &[&str]) -> bool {
 fn is_infix(name: Name, place: Place) -> bool {
     let lead = name.lead;
     match name.last.keyword {
-        Keyword::Join => lead.keyword.category() == Category::TypeOrFunction || may_end_table(lead),
+        Keyword::Join => begins_join(lead.keyword) || may_end_table(lead),
         Keyword::Verbose => matches!(
             lead.keyword,
             Keyword::Explain | Keyword::Analyze | Keyword::Analyse
@@ -165,6 +165,20 @@ fn is_infix(name: Name, place: Place) -> bool {
         }
         _ => false,
     }
+}
+
+/// The words of `LEFT OUTER JOIN` and the like. `CROSS JOIN join(…)` is a function.
+fn begins_join(keyword: Keyword) -> bool {
+    matches!(
+        keyword,
+        Keyword::Cross
+            | Keyword::Inner
+            | Keyword::Left
+            | Keyword::Right
+            | Keyword::Full
+            | Keyword::Outer
+            | Keyword::Natural
+    )
 }
 
 /// Whether a keyword in front of `JOIN` is a table's name: any that is not followed by an expression in its own meaning.

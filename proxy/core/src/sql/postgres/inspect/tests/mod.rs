@@ -344,6 +344,7 @@ fn calls_that_look_like_something_else() {
         ),
         ("SELECT join(1)", &[UnknownCode]),
         ("SELECT a FROM t ORDER BY join(1)", &[UnknownCode]),
+        ("SELECT * FROM t CROSS JOIN join(1)", &[UnknownCode]),
         ("SELECT NOT ilike(a, b)", &[UnknownCode]),
         ("SELECT cube(a, b) FROM t GROUP BY a", &[UnknownCode]),
         (
