@@ -69,6 +69,8 @@ pub struct Answer {
     pub tags: Vec<String>,
     /// `CODE: text` of the error, if there was one.
     pub error: Option<String>,
+    /// Its detail and hint.
+    pub more: String,
     /// I, T or E.
     pub status: u8,
 }
@@ -348,7 +350,13 @@ impl Raw {
                 b'C' => answer
                     .tags
                     .push(lossy(message.body.strip_suffix(&[0]).unwrap_or_default())),
-                b'E' => answer.error = Some(message.error()),
+                b'E' => {
+                    answer.more = [b'D', b'H']
+                        .iter()
+                        .filter_map(|kind| message.field(*kind))
+                        .collect();
+                    answer.error = Some(message.error());
+                }
                 b'S' => self.note_parameter(&message.body),
                 b'Z' => {
                     answer.status = message.body.first().copied().unwrap_or_default();

@@ -266,18 +266,18 @@ fn run_one(case: &'static Case, setting: Setting) -> Result<()> {
         let outcome = outcome.unwrap_or_else(|_| bail!("the test itself panicked"));
         let _ = send.send(outcome);
     });
-    let outcome = match receive.recv_timeout(Duration::from_secs(case.seconds)) {
-        Ok(outcome) => outcome,
-        Err(_) => {
+    let outcome = receive
+        .recv_timeout(Duration::from_secs(case.seconds))
+        .unwrap_or_else(|_| {
             process::stop_after(mark);
             // With its processes gone the case usually ends; wait a little so that it does not disturb the next one.
             let late = receive
                 .recv_timeout(Duration::from_secs(5))
                 .err()
                 .map_or("", |_| ", and does not end");
+            weir::take_problems();
             bail!("not done after {} s{late}", case.seconds)
-        }
-    };
+        });
     process::stop_after(mark);
     let problems = weir::take_problems();
     match outcome {

@@ -204,7 +204,7 @@ fn borrow_timeout(setting: &Setting) -> Result<()> {
         let begin = Instant::now();
         let answer = waiter.query("SELECT 1")?;
         let took = begin.elapsed();
-        let error = answer.error.unwrap_or_default();
+        let error = answer.error.unwrap_or_default() + " " + &answer.more;
         ensure!(
             error.starts_with("08000: ") && error.contains("borrow_timeout"),
             "{error}"
@@ -287,7 +287,8 @@ fn max_borrowed(setting: &Setting) -> Result<()> {
         holders.push(raw);
     }
     let mut third = Raw::login(&front.endpoint)?;
-    let error = third.query("SELECT 1")?.error.unwrap_or_default();
+    let answer = third.query("SELECT 1")?;
+    let error = answer.error.unwrap_or_default() + " " + &answer.more;
     ensure!(
         error.starts_with("08000: ") && error.contains("max_borrowed_connections"),
         "{error}"
