@@ -163,12 +163,8 @@ impl Owner {
             .get(usize::from(wanting.0))
             .map_or(0, |s| s.waiting);
         for (at, shard) in self.shards.iter_mut().enumerate() {
-            let answered = shard.recalls >= shard.asked;
-            if name(at) != wanting
-                && answered
-                && (shard.held > 0 || shard.idle > 0)
-                && shard.waiting == 0
-            {
+            // What a shard holds is not asked for here: backends move without the owner's knowing.
+            if name(at) != wanting && shard.waiting == 0 && shard.recalls >= shard.asked {
                 shard.asked += 1;
                 orders.push(Order::Recall {
                     from: name(at),
@@ -298,12 +294,26 @@ mod tests {
     }
 
     #[test]
+    fn a_shard_is_asked_even_if_the_owner_does_not_know_that_it_has_anything() {
+        let (mut owner, mut orders) = (Owner::new(1, 2), Vec::new());
+        assert!(owner.take_warm());
+        owner.demand(B, 1, 0, 0, 0, &mut orders);
+        let recall = Order::Recall {
+            from: A,
+            permits: 1,
+            to: Some(B),
+            idle_only: true,
+        };
+        assert_eq!(orders, [recall]);
+    }
+
+    #[test]
     fn permits_follow_the_clients_and_no_shard_is_left_with_none() {
         let (mut owner, mut orders) = (Owner::new(8, 2), Vec::new());
         owner.demand(A, 32, 0, 0, 0, &mut orders);
         owner.demand(A, 24, 8, 0, 0, &mut orders);
         orders.clear();
-        owner.demand(B, 32, 0, 0, 0, &mut orders);
+        owner.demand(B, 32, 0, 0, 1, &mut orders);
         assert_eq!(
             orders,
             [Order::Recall {
@@ -315,7 +325,7 @@ mod tests {
         );
         orders.clear();
         owner.demand(A, 25, 7, 0, 1, &mut orders);
-        owner.demand(B, 31, 1, 0, 0, &mut orders);
+        owner.demand(B, 31, 1, 0, 1, &mut orders);
         assert_eq!(
             orders,
             [Order::Recall {
