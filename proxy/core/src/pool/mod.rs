@@ -54,6 +54,8 @@ pub struct Pool {
     pub recalls: u64,
     /// When demand was last reported to the owner.
     pub reported_at: Option<Now>,
+    /// The last report said that clients wait.
+    pub reported_waiting: bool,
     /// No connect before this instant, after failures.
     pub retry_at: Option<Now>,
     /// Consecutive failures.

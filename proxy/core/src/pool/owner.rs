@@ -91,11 +91,14 @@ impl Owner {
 
     /// One permit for the owner's own shard to keep a connection warm with.
     pub fn take_warm(&mut self) -> bool {
-        if self.out < self.limit {
-            self.out += 1;
-            return true;
+        if self.out >= self.limit {
+            return false;
         }
-        false
+        self.out += 1;
+        if let Some(own) = self.shards.first_mut() {
+            own.held += 1;
+        }
+        true
     }
 
     /// Permits have come back.

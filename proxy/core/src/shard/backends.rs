@@ -100,8 +100,28 @@ impl Shard {
         let heard = quiet.feed(bytes, &mut |name, value| backend.reported(name, value));
         backend.quiet = quiet;
         match heard {
-            Heard::Nothing => self.settle_drift(id),
+            Heard::Nothing => {
+                self.settle_drift(id);
+                self.keep_whole(now, id);
+            }
             Heard::Ending(why) => self.close_backend(now, id, &why),
+        }
+    }
+
+    /// Half a message stands in an idle backend's stream: nobody may have it before the rest has come.
+    fn keep_whole(&mut self, now: Now, id: ConnId) {
+        let Some(backend) = self.backend(id) else {
+            return;
+        };
+        if !matches!(backend.state, State::Idle) {
+            return;
+        }
+        let (group, whole) = (backend.group, backend.quiet.at_boundary());
+        let Some(pool) = self.pool(group) else { return };
+        if !whole {
+            pool.forget_idle(id);
+        } else if !pool.idle.iter().any(|(idle, _)| *idle == id) {
+            self.give_back(now, id);
         }
     }
 

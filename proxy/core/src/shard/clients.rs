@@ -237,10 +237,12 @@ impl Shard {
         farewell: Option<&ClientError>,
         reason: &'static str,
     ) {
-        if !matches!(self.table.get(id), Some(Conn::Client(_))) {
+        let Some(Conn::Client(client)) = self.table.get(id) else {
             return;
-        }
-        self.say_goodbye(id, farewell);
+        };
+        // Behind half a message of the server's a farewell would be read as the rest of it.
+        let torn = !client.conversation.server_frames().at_boundary();
+        self.say_goodbye(id, farewell.filter(|_| !torn));
         self.bury_client(now, id, reason);
     }
 

@@ -313,6 +313,11 @@ impl Shard {
             self.close_backend(now, id, "connection_lifetime reached");
             return;
         }
+        if self.backend(id).is_some_and(|b| !b.quiet.at_boundary()) {
+            // It comes back here when the rest of the message is there.
+            self.arm_backend(now, id);
+            return;
+        }
         if self.lend_reserved(now, id) || self.honour_recall(now, group, id) {
             return;
         }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::permits::OWNER;
 use super::{Conn, Shard};
 use crate::backend::{MovedBackend, State};
 use crate::ids::{ConnId, Now, ShardId};
@@ -18,7 +19,12 @@ impl Shard {
                 idle,
                 recalls,
             } => self.demand_heard(from, group, waiting, held, idle, recalls),
-            Mail::Grant { group, permits } => self.permits_arrived(now, group, permits),
+            Mail::Grant { group, permits } => {
+                self.permits_arrived(now, group, permits);
+                if from != OWNER {
+                    self.report_demand(now, group, true);
+                }
+            }
             Mail::Return { group, permits } => self.permits_returned(now, from, group, permits),
             Mail::Recall {
                 group,
@@ -100,6 +106,8 @@ impl Shard {
             backend.idle_since = idle_since;
             self.arm_backend(now, id);
         }
+        // The owner has only heard that the permit left its last place, and would never look for it here.
+        self.report_demand(now, group, true);
         id
     }
 }

@@ -16,6 +16,7 @@ impl Shard {
     pub(super) fn find_more(&mut self, now: Now, group: GroupId) {
         let Some(pool) = self.pool(group) else { return };
         if pool.waiting == 0 {
+            self.report_demand(now, group, false);
             return;
         }
         if pool.retry_at.is_some_and(|at| at > now) {

@@ -14,7 +14,7 @@ use crate::profile::Profile;
 use crate::seam::{Mail, Op};
 
 /// The permit owner.
-const OWNER: ShardId = ShardId(0);
+pub(super) const OWNER: ShardId = ShardId(0);
 
 impl Shard {
     /// Books for every group of the configuration that has none yet.
@@ -96,7 +96,8 @@ impl Shard {
         let waiting = pool
             .waiting
             .saturating_sub(pool.spare() + u32::try_from(pool.opening.len()).unwrap_or(u32::MAX));
-        if waiting == 0 && !answer {
+        // That nobody waits any more is said once: the owner would count on old news for ever.
+        if waiting == 0 && !answer && !pool.reported_waiting {
             return;
         }
         let due = pool.reported_at.map(|at| at.after(DEMAND_INTERVAL));
@@ -105,6 +106,7 @@ impl Shard {
             return;
         }
         pool.reported_at = Some(now);
+        pool.reported_waiting = waiting > 0;
         let (held, idle, recalls) = (
             pool.permits,
             u32::try_from(pool.idle.len()).unwrap_or(u32::MAX),

@@ -36,6 +36,8 @@ pub(super) struct Unnamed {
     ours: bool,
     /// Parsed in this round trip, not bound since.
     unbound: bool,
+    /// A batch ended with the statement unbound, whether that batch has been answered yet or not.
+    crossed: bool,
     /// A round trip ended with the statement unbound: it waits for a later Bind.
     held: bool,
 }
@@ -46,6 +48,7 @@ impl Unnamed {
             place: Place::Absent,
             ours: false,
             unbound: false,
+            crossed: false,
             held: false,
         }
     }
@@ -54,6 +57,7 @@ impl Unnamed {
     pub(super) fn parse(&mut self) {
         self.place = Place::Batch;
         self.unbound = true;
+        self.crossed = false;
     }
 
     /// What a Bind or Describe of the statement needs; `open` means that an answer is under way that may change it.
@@ -79,6 +83,7 @@ impl Unnamed {
     pub(super) fn end(&mut self) {
         self.place = Place::Absent;
         self.unbound = false;
+        self.crossed = false;
         self.held = false;
     }
 
@@ -87,6 +92,7 @@ impl Unnamed {
         if self.place == Place::Batch {
             self.place = Place::Unknown;
         }
+        self.crossed |= self.unbound;
     }
 
     /// The server answered a Parse of the statement, or what destroys it.
@@ -101,7 +107,9 @@ impl Unnamed {
         } else {
             self.end();
         }
-        if idle && self.unbound {
+        // Bound in a later batch that was sent without waiting for the first: there may be more to come, as if it had waited.
+        let bound_later = core::mem::take(&mut self.crossed) && !self.unbound;
+        if idle && (self.unbound || bound_later) && self.place != Place::Absent {
             self.unbound = false;
             self.held = true;
         }
