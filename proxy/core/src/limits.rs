@@ -95,3 +95,25 @@ pub const SCRAM_ITERATIONS_MAX: u32 = 1_000_000;
 const _: () = assert!(MAX_CONNECTION_POOL_SIZE_DEFAULT <= MAX_CONNECTION_POOL_SIZE_MAX);
 const _: () = assert!(CANCEL_KEY_LONG >= 4 && CANCEL_KEY_LONG <= 256);
 const _: () = assert!(STATEMENT_INSPECT_MAX < PENDING_BYTES_MAX);
+
+// ---- shell -------------------------------------------------------------------------------------------------------
+
+/// How long a closed connection's last bytes may take to leave.
+pub const LINGER_FLUSH: Duration = Duration::from_secs(5);
+/// How long weir waits for the peer's own end after its last bytes have left: closing earlier with bytes unread would send a
+/// reset that can overtake the last message.
+pub const LINGER_PEER: Duration = Duration::from_secs(1);
+/// Bytes that wait for one full socket: several times what one loop turn can receive. Past it the connection is cut, because
+/// the other side was not stopped in time.
+pub const BACKLOG_MAX: usize = 16 * 1024 * 1024;
+/// Bytes of TLS that are kept until a record or handshake message is whole: a message of 64 KiB and a record.
+pub const TLS_CARRY_MAX: usize = 96 * 1024;
+/// Handshake steps of one loop turn: each is about 0.1 ms of blocked loop.
+pub const HANDSHAKE_STEPS_PER_TURN: usize = 2;
+/// Pause of accepting when descriptors have run out.
+pub const ACCEPT_PAUSE: Duration = Duration::from_millis(20);
+/// Longest sleep of a shard: its heartbeat must be seen.
+pub const HEARTBEAT: Duration = Duration::from_secs(1);
+/// How often a busy shard publishes its counters.
+pub const STATS_INTERVAL: Duration = Duration::from_millis(100);
+const _: () = assert!(BACKLOG_MAX > 4 * PENDING_BYTES_MAX);

@@ -1,0 +1,214 @@
+//! What the operating system reports, on its way to the core.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::os::fd::{AsFd, OwnedFd};
+
+use weir_core::ids::{ConnId, ListenerId};
+use weir_core::limits::LINGER_PEER;
+use weir_core::seam::{Event, Lost};
+
+use super::mailbox::Letter;
+use super::{Driver, Source};
+use crate::io::{Ended, Happened, Io, Key, Lent, Piece};
+
+impl<I: Io> Driver<I> {
+    pub(super) fn happened(&mut self, happened: Happened) {
+        match happened {
+            Happened::Accepted { listener, fd } => self.accepted(listener, fd),
+            Happened::AcceptFailed { listener, errno } => self.pause_accepting(listener, errno),
+            Happened::Connected { key, result } => self.connected(key, result),
+            Happened::Received { key, lent } => self.received(key, lent),
+            Happened::Ended { key, how } => self.ended(key, how),
+            Happened::Congested { key } => {
+                if let Some(conn) = self.sockets.conn_of(key) {
+                    self.tell(Event::Congested { conn });
+                }
+            }
+            Happened::Drained { key } => {
+                if let Some(conn) = self.sockets.conn_of(key) {
+                    self.tell(Event::Drained { conn });
+                }
+            }
+            Happened::SendFailed { key } => self.lost(key, Lost::Reset),
+            Happened::Finished { key } => self.finished(key),
+            Happened::Released { key } => {
+                self.sockets.remove(key);
+            }
+            Happened::Detached { key, fd } => self.detached(key, fd),
+            Happened::Woken => self.read_letters(),
+        }
+    }
+
+    fn accepted(&mut self, listener: u16, fd: OwnedFd) {
+        let peer =
+            crate::sys::peer_of(fd.as_fd()).map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |a| a.ip());
+        let Some(conn) = self.core.accept(self.now, ListenerId(listener), peer) else {
+            return;
+        };
+        let key = self.sockets.insert(conn);
+        if let Some(socket) = self.sockets.get_mut(key) {
+            socket.listener = listener;
+        }
+        self.io.attach(key, fd);
+        self.io.read(key, true);
+        self.do_ops();
+    }
+
+    fn connected(&mut self, key: Key, result: Result<(), std::io::Error>) {
+        let Some(socket) = self.sockets.get_mut(key) else {
+            return;
+        };
+        let Some(conn) = socket.conn else { return };
+        match result {
+            Ok(()) => {
+                socket.addresses = Vec::new();
+                self.io.read(key, true);
+                self.tell(Event::Connected { conn });
+            }
+            Err(error) => {
+                let address = socket
+                    .connecting_to
+                    .map_or_else(String::new, |a| a.to_string());
+                let left = std::mem::take(&mut socket.addresses);
+                socket.conn = None;
+                self.io.release(key);
+                // The next address needs a socket, and so a key, of its own.
+                let next = self.sockets.insert(conn);
+                if let Some(socket) = self.sockets.get_mut(next) {
+                    socket.addresses = left;
+                }
+                self.connect_next(next, &format!("{address}: {error}"));
+                self.do_ops();
+            }
+        }
+    }
+
+    fn received(&mut self, key: Key, lent: Lent) {
+        let Some(socket) = self.sockets.get_mut(key) else {
+            self.io.give_back(lent);
+            return;
+        };
+        match socket.conn {
+            Some(conn) if socket.tls.is_none() => self.deliver_plain(conn, lent),
+            Some(conn) if !socket.handshaking => self.decrypt(key, conn, lent),
+            Some(conn) => self.keep_for_handshake(key, conn, lent),
+            // On its way out: nobody wants it, but it must be read for the end to be seen.
+            None => self.io.give_back(lent),
+        }
+    }
+
+    fn deliver_plain(&mut self, conn: ConnId, lent: Lent) {
+        let bytes = self.io.bytes(&lent);
+        self.core.handle(self.now, Event::Received { conn, bytes });
+        self.source = Source::Lent(lent);
+        self.do_ops();
+        if let Source::Lent(lent) = std::mem::replace(&mut self.source, Source::Nowhere) {
+            self.io.give_back(lent);
+        }
+    }
+
+    fn decrypt(&mut self, key: Key, conn: ConnId, lent: Lent) {
+        let Some(tls) = self.sockets.get_mut(key).and_then(|s| s.tls.as_mut()) else {
+            self.io.give_back(lent);
+            return;
+        };
+        self.plain.clear();
+        let (bytes, arena) = self.io.bytes_and_arena(&lent);
+        let from = arena.end();
+        let done = tls.read(bytes, &mut self.plain, arena);
+        let end = arena.end();
+        let over = tls.peer_closed();
+        if end > from {
+            self.io.send(key, Piece::Arena { start: from, end });
+        }
+        self.io.give_back(lent);
+        self.deliver_decrypted(conn);
+        match done {
+            Err(error) => self.tls_failed(key, &error),
+            Ok(()) if over => self.lost(key, Lost::Eof),
+            Ok(()) => {}
+        }
+    }
+
+    /// Hands [`Driver::plain`] to the core.
+    pub(super) fn deliver_decrypted(&mut self, conn: ConnId) {
+        if self.plain.is_empty() {
+            return;
+        }
+        let bytes = &self.plain;
+        self.core.handle(self.now, Event::Received { conn, bytes });
+        self.source = Source::Plain;
+        self.do_ops();
+        self.source = Source::Nowhere;
+    }
+
+    fn ended(&mut self, key: Key, how: Ended) {
+        let Some(socket) = self.sockets.get_mut(key) else {
+            return;
+        };
+        socket.ended = Some(how);
+        if socket.conn.is_none() {
+            // Nothing is owed to a peer that is gone, except what it may still be reading.
+            if socket.moving.is_none() && (how == Ended::Reset || self.io.backlog(key) == 0) {
+                self.io.release(key);
+            }
+            return;
+        }
+        if socket.queued {
+            // Handshake bytes that came before are looked at first.
+            return;
+        }
+        let why = match how {
+            Ended::Eof => Lost::Eof,
+            Ended::Reset => Lost::Reset,
+        };
+        self.lost(key, why);
+    }
+
+    /// Tells the core, or ends at last what is on its way out.
+    pub(super) fn lost(&mut self, key: Key, why: Lost) {
+        let Some(socket) = self.sockets.get_mut(key) else {
+            return;
+        };
+        match socket.conn {
+            Some(conn) => self.tell(Event::Closed { conn, why }),
+            None if socket.moving.is_none() => self.io.release(key),
+            None => {}
+        }
+    }
+
+    /// All bytes and FIN are out. Closing at once could reset what the peer has not read yet.
+    fn finished(&mut self, key: Key) {
+        let Some(socket) = self.sockets.get_mut(key) else {
+            return;
+        };
+        if socket.ended.is_some() {
+            self.io.release(key);
+            return;
+        }
+        self.io.read(key, true);
+        self.leaving.push_back((self.now.after(LINGER_PEER), key));
+    }
+
+    fn detached(&mut self, key: Key, fd: Option<OwnedFd>) {
+        let Some(socket) = self.sockets.remove(key) else {
+            return;
+        };
+        let Some((to, body)) = socket.moving else {
+            return;
+        };
+        let whole = socket
+            .tls
+            .as_ref()
+            .is_none_or(|t| t.is_between_records() && !t.peer_closed());
+        let letter = match fd {
+            Some(fd) if whole => Letter::Moved {
+                body,
+                fd,
+                tls: socket.tls,
+            },
+            _ => Letter::MoveFailed { body },
+        };
+        self.put_letter(to, letter);
+    }
+}

@@ -1,0 +1,316 @@
+//! Doing what the core says.
+
+use std::sync::PoisonError;
+
+use weir_core::ids::{ConnId, GroupId, ShardId};
+use weir_core::limits::LINGER_FLUSH;
+use weir_core::seam::{Close, Event, Lost, Op, TlsRole};
+
+use super::hash::Request;
+use super::mailbox::Letter;
+use super::{Driver, Later, Source};
+use crate::io::{Io, Key, Piece};
+use crate::shell::Level;
+use crate::tls::session::Session;
+
+impl<I: Io> Driver<I> {
+    /// Takes and does all operations, then tells the core what came of them, until there is nothing left.
+    pub(super) fn do_ops(&mut self) {
+        loop {
+            while let Some(op) = self.core.next_op() {
+                self.do_op(op);
+            }
+            let Some(later) = self.later.pop_front() else {
+                return;
+            };
+            // What follows has no bytes of its own.
+            let source = std::mem::replace(&mut self.source, Source::Nowhere);
+            match later {
+                Later::ConnectFailed(conn, error) => self
+                    .core
+                    .handle(self.now, Event::ConnectFailed { conn, error }),
+                Later::Lost(conn, why) => self.core.handle(self.now, Event::Closed { conn, why }),
+            }
+            while let Some(op) = self.core.next_op() {
+                self.do_op(op);
+            }
+            self.source = source;
+        }
+    }
+
+    fn do_op(&mut self, op: Op) {
+        match op {
+            Op::Forward { to, start, end } => self.forward(to, start, end),
+            Op::Send { to, bytes } => self.send(to, bytes),
+            Op::Connect { conn, group } => self.connect(conn, group),
+            Op::StartTls { conn, role, early } => self.start_tls(conn, role, early),
+            Op::Read { conn, on } => self.set_reading(conn, on),
+            Op::Close { conn, how } => self.close(conn, how),
+            Op::Hash { conn, job } => {
+                if let Some(answer_to) = self.mailboxes.get(usize::from(self.number)).cloned() {
+                    // Fails only when the process is ending.
+                    let _ = self.hasher.send(Request {
+                        conn,
+                        job,
+                        answer_to,
+                    });
+                }
+            }
+            Op::Mail { to, body } => {
+                let from = ShardId(self.number);
+                self.put_letter(to, Letter::Mail { from, body });
+            }
+            Op::Move { conn, to, body } => {
+                let Some(key) = self.sockets.key_of(conn) else {
+                    self.put_letter(to, Letter::MoveFailed { body });
+                    return;
+                };
+                if let Some(socket) = self.sockets.get_mut(key) {
+                    socket.conn = None;
+                    socket.moving = Some((to, body));
+                }
+                self.io.detach(key);
+            }
+            Op::Trace(trace) => self.sink.trace(self.number, &trace),
+        }
+    }
+
+    pub(super) fn put_letter(&self, to: ShardId, letter: Letter) {
+        if let Some(mailbox) = self.mailboxes.get(usize::from(to.0)) {
+            mailbox.put(letter);
+        }
+    }
+
+    /// From where the bytes landed straight to the socket; through encryption where the receiver has TLS.
+    fn forward(&mut self, to: ConnId, start: usize, end: usize) {
+        let Some(key) = self.sockets.key_of(to) else {
+            return;
+        };
+        let Some(socket) = self.sockets.get_mut(key) else {
+            return;
+        };
+        let Some(tls) = socket.tls.as_mut() else {
+            let piece = match &self.source {
+                Source::Lent(lent) => Piece::Lent {
+                    buffer: lent.buffer,
+                    start,
+                    end,
+                },
+                Source::Plain => {
+                    let bytes = self.plain.get(start..end).unwrap_or_default();
+                    let arena = self.io.arena();
+                    let from = arena.end();
+                    arena.copy(bytes);
+                    Piece::Arena {
+                        start: from,
+                        end: arena.end(),
+                    }
+                }
+                Source::Nowhere => return,
+            };
+            self.io.send(key, piece);
+            return;
+        };
+        let (bytes, arena) = match &self.source {
+            Source::Lent(lent) => {
+                let (bytes, arena) = self.io.bytes_and_arena(lent);
+                (&*bytes, arena)
+            }
+            Source::Plain => (&*self.plain, self.io.arena()),
+            Source::Nowhere => return,
+        };
+        let from = arena.end();
+        let done = tls.encrypt(bytes.get(start..end).unwrap_or_default(), arena);
+        let piece = Piece::Arena {
+            start: from,
+            end: arena.end(),
+        };
+        self.send_encrypted(key, to, done, piece);
+    }
+
+    fn send(&mut self, to: ConnId, bytes: Vec<u8>) {
+        let Some(key) = self.sockets.key_of(to) else {
+            return;
+        };
+        let Some(socket) = self.sockets.get_mut(key) else {
+            return;
+        };
+        let Some(tls) = socket.tls.as_mut() else {
+            self.io.send(key, Piece::Owned(bytes));
+            return;
+        };
+        let arena = self.io.arena();
+        let from = arena.end();
+        let done = tls.encrypt(&bytes, arena);
+        let piece = Piece::Arena {
+            start: from,
+            end: arena.end(),
+        };
+        self.send_encrypted(key, to, done, piece);
+    }
+
+    fn send_encrypted(
+        &mut self,
+        key: Key,
+        to: ConnId,
+        done: Result<(), rustls::Error>,
+        piece: Piece,
+    ) {
+        match done {
+            Ok(()) => self.io.send(key, piece),
+            Err(error) => {
+                self.sink.note(
+                    Level::Warn,
+                    "tls_error",
+                    format!("encrypting failed: {error}"),
+                );
+                self.later.push_back(Later::Lost(to, Lost::Tls));
+            }
+        }
+    }
+
+    fn connect(&mut self, conn: ConnId, group: GroupId) {
+        let mut addresses = {
+            let targets = self.targets.read().unwrap_or_else(PoisonError::into_inner);
+            targets
+                .get(usize::from(group.0))
+                .cloned()
+                .unwrap_or_default()
+        };
+        addresses.reverse();
+        let key = self.sockets.insert(conn);
+        if let Some(socket) = self.sockets.get_mut(key) {
+            socket.addresses = addresses;
+        }
+        self.connect_next(key, "its host name has no address (yet); check the target group's host and the name service");
+    }
+
+    /// Tries the next address of a target; `problem` is what to say when there is none.
+    pub(super) fn connect_next(&mut self, key: Key, problem: &str) {
+        let Some(socket) = self.sockets.get_mut(key) else {
+            return;
+        };
+        let Some(conn) = socket.conn else {
+            self.sockets.remove(key);
+            return;
+        };
+        let Some(address) = socket.addresses.pop() else {
+            self.sockets.remove(key);
+            self.later.push_back(Later::ConnectFailed(
+                conn,
+                format!("can't connect to the target: {problem}"),
+            ));
+            return;
+        };
+        match crate::sys::stream_socket(&address) {
+            Ok(fd) => {
+                if let Some(socket) = self.sockets.get_mut(key) {
+                    socket.connecting_to = Some(address);
+                }
+                self.io.connect(key, fd, address);
+            }
+            Err(error) => self.connect_next(key, &format!("{address}: {error}")),
+        }
+    }
+
+    fn start_tls(&mut self, conn: ConnId, role: TlsRole, early: Option<usize>) {
+        let Some(key) = self.sockets.key_of(conn) else {
+            return;
+        };
+        let listener = self.sockets.get_mut(key).map_or(0, |s| s.listener);
+        let session = match role {
+            TlsRole::Server => self.server_session(listener),
+            TlsRole::Client(group) => match self
+                .tls
+                .groups
+                .get(usize::from(group.0))
+                .and_then(Option::as_ref)
+            {
+                Some(target) => Session::client(target),
+                None => Err(rustls::Error::General(
+                    "no TLS is configured for this target".to_owned(),
+                )),
+            },
+        };
+        let Some(socket) = self.sockets.get_mut(key) else {
+            return;
+        };
+        let kept = session.and_then(|mut session| {
+            if let Some(at) = early {
+                let bytes = match &self.source {
+                    Source::Lent(lent) => self.io.bytes(lent),
+                    Source::Plain | Source::Nowhere => &self.plain,
+                };
+                session.keep(bytes.get(at..).unwrap_or_default())?;
+            }
+            Ok(session)
+        });
+        match kept {
+            Ok(session) => {
+                socket.tls = Some(Box::new(session));
+                socket.handshaking = true;
+                if early.is_some() || matches!(role, TlsRole::Client(_)) {
+                    self.queue_handshake(key);
+                }
+            }
+            Err(error) => {
+                self.sink.note(
+                    Level::Warn,
+                    "tls_error",
+                    format!("TLS can't be started: {error}"),
+                );
+                self.later.push_back(Later::Lost(conn, Lost::Tls));
+            }
+        }
+    }
+
+    fn server_session(&self, listener: u16) -> Result<Session, rustls::Error> {
+        match self
+            .tls
+            .listeners
+            .get(usize::from(listener))
+            .and_then(Option::as_ref)
+        {
+            Some(config) => Session::server(config.clone()),
+            None => Err(rustls::Error::General(
+                "this listener has no certificate".to_owned(),
+            )),
+        }
+    }
+
+    fn set_reading(&mut self, conn: ConnId, on: bool) {
+        let Some(key) = self.sockets.key_of(conn) else {
+            return;
+        };
+        if let Some(socket) = self.sockets.get_mut(key) {
+            socket.read = on;
+            self.io.read(key, on || socket.handshaking);
+        }
+    }
+
+    fn close(&mut self, conn: ConnId, how: Close) {
+        let Some(key) = self.sockets.key_of(conn) else {
+            return;
+        };
+        let Some(socket) = self.sockets.get_mut(key) else {
+            return;
+        };
+        socket.conn = None;
+        let dead = socket.ended.is_some();
+        if how == Close::Now || (dead && self.io.backlog(key) == 0) {
+            self.io.release(key);
+            return;
+        }
+        if let Some(tls) = socket.tls.as_mut() {
+            let arena = self.io.arena();
+            let from = arena.end();
+            tls.close_notify(arena);
+            let end = arena.end();
+            if end > from {
+                self.io.send(key, Piece::Arena { start: from, end });
+            }
+        }
+        self.io.finish(key);
+        self.flushing.push_back((self.now.after(LINGER_FLUSH), key));
+    }
+}
