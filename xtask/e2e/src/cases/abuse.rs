@@ -260,6 +260,7 @@ fn lies_after_login(setting: &Setting) -> Result<()> {
     raw.send(&[frame(b'B', b"x"), frame(b'S', &[])].concat())?;
     ensure!(raw.answer()?.error.is_some());
     ensure!(raw.value("SELECT 1")? == "1");
+    drop(raw);
     witness.check(&mut front)
 }
 
