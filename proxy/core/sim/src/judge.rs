@@ -5,21 +5,11 @@ use std::collections::BTreeSet;
 use weir_core::limits::QUEUE_SKIPS_MAX;
 
 use crate::client::{Client, ClientOut, End};
-use crate::net::{Kind, Use};
+use crate::net::{Kind, Use, Waiting};
 use crate::rng::Rng;
 use crate::run::Run;
 use crate::server::{AuthKind, ClientRecord, Server, ServerConfig, ServerOut, mark};
 use crate::wire;
-
-/// A client that has sent something and not been served yet.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Waiting {
-    pub since: u64,
-    pub shard: usize,
-    pub skips: u32,
-    /// How many waited before it.
-    pub ahead: u32,
-}
 
 impl Run {
     /// A client's bytes have reached a shard: it waits from now on, unless it has a backend already.

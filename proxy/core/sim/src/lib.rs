@@ -2,11 +2,12 @@
 //!
 //! One seed makes one world: shards of the real core, a shell that delays, splits and reorders as a real one may, clients with
 //! scripts, a PostgreSQL server at the byte level. The oracles: every client saw what it would have seen alone on a server
-//! ([`judge`]); nobody met anybody else's state ([`server`]); limits and books hold at every step; everything ends.
+//! (`judge`); nobody met anybody else's state ([`server`]); limits and books hold at every step; everything ends.
 //! The same seed gives the same world, step by step.
 
 pub mod client;
-pub mod judge;
+pub mod fuzz;
+mod judge;
 mod net;
 mod pipes;
 pub mod rng;
@@ -71,9 +72,7 @@ pub struct Outcome {
 /// Runs the world of a seed. `verbose`: keep a log of all steps.
 #[must_use]
 pub fn run_seed(seed: u64, sabotage: Option<Sabotage>, verbose: bool) -> Outcome {
-    let ran = catch_unwind(AssertUnwindSafe(|| {
-        run::Run::new(seed, sabotage, verbose).go()
-    }));
+    let ran = catch_unwind(AssertUnwindSafe(|| world_of(seed, sabotage, verbose)));
     ran.unwrap_or_else(|cause| {
         let text = cause.downcast_ref::<String>().cloned();
         let text = text.or_else(|| cause.downcast_ref::<&str>().map(|s| (*s).to_owned()));
@@ -82,4 +81,16 @@ pub fn run_seed(seed: u64, sabotage: Option<Sabotage>, verbose: bool) -> Outcome
             ..Outcome::default()
         }
     })
+}
+
+fn world_of(seed: u64, sabotage: Option<Sabotage>, verbose: bool) -> Outcome {
+    let mut run = run::Run::new(seed, sabotage, verbose);
+    run.go();
+    if run.sound() {
+        judge::final_state(&mut run);
+    }
+    if run.sound() {
+        judge::clients(&mut run);
+    }
+    run.outcome()
 }

@@ -1,14 +1,17 @@
 //! The simulator's command line: runs seeds on all cores, replays one, and smoke-runs the fuzz entry points.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Instant;
 
-use weir_sim::{Sabotage, run_seed};
+use weir_sim::rng::Rng;
+use weir_sim::{Sabotage, fuzz, run_seed};
 
 const HELP: &str = "weir-sim: deterministic simulator of weir's core
 
   weir-sim --seeds N [--start S] [--sabotage NAME]   run N seeds from S (default 0) on all cores
+  weir-sim fuzz [--seconds N] [--seed S]             feed the fuzz entry points for N seconds each (default 10)
   weir-sim --seed X [--verbose] [--last N]           replay one seed, with its steps (the last N)
 ";
 
@@ -23,6 +26,9 @@ struct Options {
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
+    if args.first().is_some_and(|a| a == "fuzz") {
+        return smoke(&args[1..]);
+    }
     match options(&args) {
         Ok(options) => match options.seed {
             Some(seed) => replay(seed, &options),
@@ -71,6 +77,46 @@ fn options(args: &[String]) -> Result<Options, String> {
         }
     }
     Ok(o)
+}
+
+/// Feeds every fuzz entry point with made-up inputs for a while.
+fn smoke(args: &[String]) -> ExitCode {
+    let number = |name: &str, default: u64| {
+        let at = args.iter().position(|a| a == name);
+        at.map_or(Some(default), |at| args.get(at + 1)?.parse().ok())
+    };
+    let (Some(seconds), Some(seed)) = (number("--seconds", 10), number("--seed", 0)) else {
+        eprintln!("{HELP}");
+        return ExitCode::from(2);
+    };
+    for (name, target) in fuzz::TARGETS {
+        let began = Instant::now();
+        let mut count = 0;
+        while began.elapsed().as_secs() < seconds {
+            let input = fuzz::make_input(&mut Rng::new(seed + count), name);
+            let started = Instant::now();
+            if catch_unwind(AssertUnwindSafe(|| target(&input))).is_err() {
+                println!(
+                    "{name}: input {} (--seed {} repeats it): {}",
+                    count,
+                    seed + count,
+                    input.escape_ascii()
+                );
+                return ExitCode::FAILURE;
+            }
+            if started.elapsed().as_secs() > 2 {
+                println!(
+                    "{name}: input {count} takes {:?}: {}",
+                    started.elapsed(),
+                    input.escape_ascii()
+                );
+                return ExitCode::FAILURE;
+            }
+            count += 1;
+        }
+        println!("{name}: {count} inputs in {seconds} s");
+    }
+    ExitCode::SUCCESS
 }
 
 fn replay(seed: u64, options: &Options) -> ExitCode {

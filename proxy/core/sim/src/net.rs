@@ -113,3 +113,13 @@ impl Sock {
         }
     }
 }
+
+/// A client that has sent something and not been served yet.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Waiting {
+    pub since: u64,
+    pub shard: usize,
+    pub skips: u32,
+    /// How many waited before it.
+    pub ahead: u32,
+}

@@ -11,12 +11,12 @@ use weir_core::seam::{Event, Mail};
 use weir_core::settings::Settings;
 use weir_core::shard::{Shard, ShardSetup, Shared};
 
-use crate::client::{Client, ClientOut};
-use crate::net::{Item, Kind, Sock};
+use crate::client::{Client, ClientOut, End};
+use crate::net::{Item, Kind, Sock, Waiting};
 use crate::rng::Rng;
 use crate::server::{ClientRecord, Server, ServerOut};
 use crate::world::{self, Faults};
-use crate::{Outcome, Sabotage, judge, wire};
+use crate::{Outcome, Sabotage, wire};
 
 /// Simulated time in which everything must have ended: far above any timeout of a world.
 const PATIENCE: u64 = 400_000_000_000;
@@ -73,7 +73,7 @@ pub(crate) struct Run {
     pub digest: u64,
     pub faults: Faults,
     /// Who waits for service, since when, and how often others went first: by mark.
-    pub waiting: BTreeMap<u32, judge::Waiting>,
+    pub waiting: BTreeMap<u32, Waiting>,
     starts: Vec<u64>,
     noise: Vec<Vec<u8>>,
     pub cancels: Vec<(u32, Vec<u8>)>,
@@ -146,32 +146,29 @@ impl Run {
         }
     }
 
-    /// Runs to the end.
-    pub fn go(mut self) -> Outcome {
+    /// Runs until the world has come to rest, or something is wrong.
+    pub fn go(&mut self) {
         self.begin();
-        while self.violations.is_empty() && self.server.shared.violations.is_empty() && self.step()
-        {
-        }
+        while self.sound() && self.step() {}
         self.violations.append(&mut self.server.shared.violations);
-        if self.violations.is_empty() {
-            judge::final_state(&mut self);
-        }
-        if self.violations.is_empty() {
-            judge::clients(&mut self);
-        }
+    }
+
+    /// Nothing wrong so far.
+    pub fn sound(&self) -> bool {
+        self.violations.is_empty() && self.server.shared.violations.is_empty()
+    }
+
+    /// How it went.
+    pub fn outcome(self) -> Outcome {
         let cycles = self.shards.iter().map(|s| s.stats().cycles).sum();
-        let finished = self
-            .clients
-            .iter()
-            .filter(|c| c.end == Some(crate::client::End::Done))
-            .count();
+        let done = self.clients.iter().filter(|c| c.end == Some(End::Done));
         Outcome {
             violations: self.violations,
             log: self.log.into(),
             steps: self.steps,
             digest: self.digest,
             cycles,
-            finished: finished as u64,
+            finished: done.count() as u64,
         }
     }
 

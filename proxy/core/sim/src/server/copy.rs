@@ -1,7 +1,7 @@
 //! COPY in: data comes, and Sync and Flush mean nothing until it ends.
 
 use super::Shared;
-use super::exec::Failure;
+use super::parts::Failure;
 use super::session::Session;
 use crate::wire;
 

@@ -3,38 +3,10 @@
 use std::collections::VecDeque;
 
 use super::Shared;
-use super::session::{Running, Session, Statement};
-use super::state::Tx;
+use super::parts::{Failure, Outcome, Running, Statement};
+use super::session::Session;
+use super::state::{Owner, Tx};
 use crate::wire;
-
-/// An error.
-#[derive(Clone, Debug)]
-pub(super) struct Failure {
-    pub code: &'static str,
-    pub text: String,
-}
-
-impl Failure {
-    pub fn new(code: &'static str, text: impl Into<String>) -> Failure {
-        Failure {
-            code,
-            text: text.into(),
-        }
-    }
-}
-
-/// A result of one column. In `tag`, `#` stands for the number of rows.
-#[derive(Clone, Debug)]
-pub(super) enum Outcome {
-    Rows {
-        column: String,
-        rows: VecDeque<String>,
-        tag: String,
-    },
-    Tag(String),
-    CopyIn,
-    CopyOut(Vec<String>),
-}
 
 type Done = Result<Outcome, Failure>;
 
@@ -382,12 +354,6 @@ impl Session {
     fn objects(&mut self, sql: &str, running: &Running) -> Done {
         let owner = running.owner;
         let name = word(sql, 1).to_owned();
-        let none = |name: &str| {
-            Failure::new(
-                "26000",
-                format!("prepared statement \"{name}\" does not exist"),
-            )
-        };
         match word(sql, 0) {
             "create" => {
                 self.state
@@ -416,27 +382,7 @@ impl Session {
                 self.state.live.notes.push((name, quoted(sql).to_owned()));
                 tag("NOTIFY")
             }
-            "prepare" if self.statements.contains_key(&name) => Err(Failure::new(
-                "42P05",
-                format!("prepared statement \"{name}\" already exists"),
-            )),
-            "prepare" => {
-                let sql = sql.split(" as ").nth(1).unwrap_or_default().to_owned();
-                self.statements.insert(name, Statement { sql, owner });
-                tag("PREPARE")
-            }
-            "execute" => match self.statements.get(&name) {
-                Some(statement) => row("?column?", quoted(&statement.sql)),
-                None => Err(none(&name)),
-            },
-            "deallocate" if name == "all" => {
-                self.statements.clear();
-                tag("DEALLOCATE ALL")
-            }
-            "deallocate" => match self.statements.remove(&name) {
-                Some(_) => tag("DEALLOCATE"),
-                None => Err(none(&name)),
-            },
+            "prepare" | "execute" | "deallocate" => self.prepared(sql, &name, owner),
             "declare" => {
                 self.state
                     .cursors
@@ -458,6 +404,39 @@ impl Session {
                 "42601",
                 format!("syntax error at or near \"{other}\""),
             )),
+        }
+    }
+
+    fn prepared(&mut self, sql: &str, name: &str, owner: Owner) -> Done {
+        let none = || {
+            Failure::new(
+                "26000",
+                format!("prepared statement \"{name}\" does not exist"),
+            )
+        };
+        match word(sql, 0) {
+            "prepare" if self.statements.contains_key(name) => Err(Failure::new(
+                "42P05",
+                format!("prepared statement \"{name}\" already exists"),
+            )),
+            "prepare" => {
+                let sql = sql.split(" as ").nth(1).unwrap_or_default().to_owned();
+                self.statements
+                    .insert(name.to_owned(), Statement { sql, owner });
+                tag("PREPARE")
+            }
+            "execute" => match self.statements.get(name) {
+                Some(statement) => row("?column?", quoted(&statement.sql)),
+                None => Err(none()),
+            },
+            "deallocate" if name == "all" => {
+                self.statements.clear();
+                tag("DEALLOCATE ALL")
+            }
+            _ => match self.statements.remove(name) {
+                Some(_) => tag("DEALLOCATE"),
+                None => Err(none()),
+            },
         }
     }
 }

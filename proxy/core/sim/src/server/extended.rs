@@ -1,7 +1,8 @@
 //! The extended protocol and the function call.
 
-use super::exec::{Failure, parameter_count, result_column};
-use super::session::{Portal, Session, Statement, Way};
+use super::exec::{parameter_count, result_column};
+use super::parts::{Failure, Portal, Statement, Way};
+use super::session::Session;
 use super::{Shared, mark};
 use crate::wire;
 

@@ -1,17 +1,10 @@
 //! From a new connection to the first ReadyForQuery, and cancel requests.
 
+use super::parts::Login;
 use super::session::Session;
 use super::{AuthKind, Shared};
 use crate::scram::{ScramServer, md5_answer};
 use crate::wire;
-
-/// Where a login is.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Login {
-    waits_for_password: bool,
-    md5_salt: [u8; 4],
-    scram: Option<ScramServer>,
-}
 
 impl Session {
     pub(super) fn login_step(&mut self, shared: &mut Shared, others: usize) -> bool {

@@ -8,6 +8,7 @@ mod copy;
 mod exec;
 mod extended;
 mod login;
+mod parts;
 mod session;
 mod simple;
 mod state;

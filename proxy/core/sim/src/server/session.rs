@@ -2,53 +2,10 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use super::exec::Failure;
-use super::login::Login;
+use super::parts::{CopyIn, Failure, Login, Portal, Running, Statement, Way};
 use super::state::{Owner, State, Tx};
 use super::{ServerOut, Shared, mark};
 use crate::wire;
-
-/// A prepared statement.
-#[derive(Clone, Debug)]
-pub(super) struct Statement {
-    pub sql: String,
-    pub owner: Owner,
-}
-
-/// A portal.
-#[derive(Clone, Debug)]
-pub(super) struct Portal {
-    pub sql: String,
-    pub parameters: Vec<String>,
-    /// Rows still to be given, once it has started.
-    pub rows: Option<VecDeque<String>>,
-    pub tag: String,
-}
-
-/// How the statement that runs was asked for.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub(super) enum Way {
-    Simple,
-    Portal(String, u32),
-    Call,
-}
-
-/// The statement that runs.
-#[derive(Clone, Debug)]
-pub(super) struct Running {
-    pub sql: String,
-    pub parameters: Vec<String>,
-    pub way: Way,
-    pub owner: Owner,
-    pub number: u64,
-}
-
-/// A COPY in.
-#[derive(Clone, Debug)]
-pub(super) struct CopyIn {
-    pub running: Running,
-    pub data: Vec<u8>,
-}
 
 /// One session.
 pub(super) struct Session {

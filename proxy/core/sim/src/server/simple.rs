@@ -3,8 +3,8 @@
 use std::collections::VecDeque;
 
 use super::Shared;
-use super::exec::{Failure, Outcome};
-use super::session::{CopyIn, Running, Session, Way};
+use super::parts::{CopyIn, Failure, Outcome, Running, Way};
+use super::session::Session;
 use super::state::Tx;
 use crate::wire;
 
