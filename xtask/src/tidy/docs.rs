@@ -112,6 +112,9 @@ fn test_names(sources: &[Source]) -> BTreeSet<String> {
         if source.is_rust() {
             functions(&source.text, &mut names);
         }
+        if source.path.starts_with("xtask/e2e/src/cases/") {
+            cases(&source.text, &mut names);
+        }
     }
     names
 }
@@ -128,13 +131,19 @@ fn functions(text: &str, names: &mut BTreeSet<String>) {
                     .collect(),
             );
         }
-        // End-to-end cases are named in their lists: `Case::new("name", …)`.
-        for rest in line
-            .split("Case::new(\"")
-            .skip(1)
-            .chain(line.split("case(\"").skip(1))
+    }
+}
+
+/// End-to-end cases are named in the lists of their files, as `"group/name"`.
+fn cases(text: &str, names: &mut BTreeSet<String>) {
+    for literal in text.split('"').skip(1).step_by(2) {
+        let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
+        if let Some((group, name)) = literal.split_once('/')
+            && !group.is_empty()
+            && !name.is_empty()
+            && literal.chars().filter(|c| *c != '/').all(plain)
         {
-            names.extend(rest.split('"').next().map(str::to_owned));
+            names.insert(name.to_owned());
         }
     }
 }
@@ -235,10 +244,14 @@ mod tests {
     #[test]
     fn functions_and_cases_are_names() {
         let mut names = BTreeSet::new();
-        functions(
-            "    fn one() {}\npub async fn two() {}\n    case(\"three\", x),\n",
+        functions("    fn one() {}\npub async fn two() {}\n", &mut names);
+        cases(
+            "    case(\n        \"group/three\",\n \"a sentence / not a name\"",
             &mut names,
         );
-        assert!(["one", "two", "three"].iter().all(|n| names.contains(*n)));
+        assert_eq!(
+            names,
+            BTreeSet::from(["one", "two", "three"].map(str::to_owned))
+        );
     }
 }
