@@ -253,3 +253,52 @@ pub fn no_core_dumps() -> io::Result<()> {
     check(unsafe { libc::prctl(libc::PR_SET_DUMPABLE, 0, 0, 0, 0) })?;
     Ok(())
 }
+
+/// Keeps this process's memory, which holds passwords and keys, out of core dumps and away from other processes of the same
+/// user (ptrace, `/proc/PID/mem`).
+///
+/// # Errors
+/// When the kernel refuses.
+pub fn keep_memory_private() -> io::Result<()> {
+    // SAFETY: no pointers are passed.
+    check(unsafe { libc::prctl(libc::PR_SET_DUMPABLE, 0, 0, 0, 0) })?;
+    let none = libc::rlimit {
+        rlim_cur: 0,
+        rlim_max: 0,
+    };
+    // SAFETY: the kernel reads one rlimit.
+    check(unsafe { libc::setrlimit(libc::RLIMIT_CORE, &raw const none) })?;
+    Ok(())
+}
+
+/// While it lives, what is typed at the terminal is not shown.
+pub struct HiddenInput {
+    before: libc::termios,
+}
+
+impl HiddenInput {
+    /// Hides what is typed from now on.
+    ///
+    /// # Errors
+    /// When standard input is no terminal.
+    pub fn new() -> io::Result<HiddenInput> {
+        let mut before = std::mem::MaybeUninit::<libc::termios>::uninit();
+        // SAFETY: the call fills the structure when it succeeds.
+        check(unsafe { libc::tcgetattr(libc::STDIN_FILENO, before.as_mut_ptr()) })?;
+        // SAFETY: the call has succeeded.
+        let before = unsafe { before.assume_init() };
+        let mut hidden = before;
+        hidden.c_lflag &= !libc::ECHO;
+        // SAFETY: the kernel reads one termios.
+        check(unsafe { libc::tcsetattr(libc::STDIN_FILENO, libc::TCSAFLUSH, &raw const hidden) })?;
+        Ok(HiddenInput { before })
+    }
+}
+
+impl Drop for HiddenInput {
+    fn drop(&mut self) {
+        // SAFETY: the kernel reads one termios. If it refuses there is nothing left to do about it.
+        let _ =
+            unsafe { libc::tcsetattr(libc::STDIN_FILENO, libc::TCSAFLUSH, &raw const self.before) };
+    }
+}

@@ -92,6 +92,48 @@ pub const SCRAM_ITERATIONS_DEFAULT: u32 = 4096;
 /// SCRAM iterations that weir accepts from a server: above it a hostile server could burn a core.
 pub const SCRAM_ITERATIONS_MAX: u32 = 1_000_000;
 
+// ---- configuration -----------------------------------------------------------------------------------------------
+
+/// Longest of any duration key without a bound of its own: thirty days; more is a slip of the pen.
+pub const DURATION_MAX: Duration = Duration::from_secs(30 * 24 * 3600);
+/// Shortest `connect_timeout` and `login_timeout`: below it an ordinary TLS login over a network fails.
+pub const TIMEOUT_MIN: Duration = Duration::from_millis(100);
+/// `[[listeners]]`, entries: each has a socket on every shard.
+pub const LISTENERS_MAX: usize = 64;
+/// `[[target_groups]]`, entries.
+pub const TARGET_GROUPS_MAX: usize = 64;
+/// `[[users]]`, entries: each costs a SCRAM hash at start.
+pub const USERS_MAX: usize = 10_000;
+/// User and database names, bytes: PostgreSQL cuts longer ones off (NAMEDATALEN − 1).
+pub const NAME_MAX: usize = 63;
+/// Other text values of the configuration (host names, paths), bytes.
+pub const TEXT_MAX: usize = 4096;
+/// The configuration file, a certificate file, bytes: larger is some other file.
+pub const CONFIG_FILE_MAX: u64 = 4 << 20;
+/// A password, bytes: what fits a password message with room for its frame.
+pub const PASSWORD_MAX: usize = 4096;
+/// How often the names of targets are looked up again.
+pub const DNS_REFRESH: Duration = Duration::from_secs(15);
+/// Addresses of one target that are remembered.
+pub const TARGET_ADDRESSES_MAX: usize = 32;
+
+// ---- logs and metrics --------------------------------------------------------------------------------------------
+
+/// Lines of one event kind a second; the rest is counted and told as one line, so that a storm can't fill the disk.
+pub const LOG_LINES_PER_SECOND: u32 = 50;
+/// Lines that wait for the log writer; more are dropped and counted, because a shard never waits.
+pub const LOG_QUEUE_MAX: usize = 4096;
+/// Bytes of one value in a log line; the rest is cut off.
+pub const LOG_VALUE_MAX: usize = 1024;
+/// Descriptors that weir needs besides clients and backends, per shard and once more: rings, listeners, logs, cancels.
+pub const DESCRIPTORS_SPARE: u32 = 64;
+/// Metrics connections at a time.
+pub const METRICS_CONNECTIONS_MAX: usize = 16;
+/// Bytes of a metrics request's head.
+pub const METRICS_REQUEST_MAX: usize = 8192;
+/// How long one metrics request may take.
+pub const METRICS_TIMEOUT: Duration = Duration::from_secs(5);
+
 const _: () = assert!(MAX_CONNECTION_POOL_SIZE_DEFAULT <= MAX_CONNECTION_POOL_SIZE_MAX);
 const _: () = assert!(CANCEL_KEY_LONG >= 4 && CANCEL_KEY_LONG <= 256);
 const _: () = assert!(STATEMENT_INSPECT_MAX < PENDING_BYTES_MAX);

@@ -1,0 +1,9 @@
+//! What weir says of itself: log lines ([`log`]) and the metrics page ([`metrics`]). Nothing here decides anything, and
+//! nothing here ever makes a shard wait.
+
+mod escape;
+mod limit;
+pub mod log;
+pub mod metrics;
+mod time;
+pub mod trace;
