@@ -218,7 +218,7 @@ mod tests {
         assert!(last.ends_with("p=dHzbZapWIk4jUhN+Ute9ytag9zjfMHgsqmmiz7AndVQ="));
         assert_eq!(
             client.expected_server_final().unwrap(),
-            "v=6rriTRBi23WpRR/wtup+mMhUZUn/dB5nLTJEsjl95G4="
+            "v=6rriTRBi23WpRR/wtup+mMhUZUn/dB5nLTJRsjl95G4="
         );
     }
 }

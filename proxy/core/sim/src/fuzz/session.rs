@@ -63,6 +63,18 @@ fn server_message(which: u8) -> Vec<u8> {
     }
 }
 
+/// A server's end of a login.
+fn hello() -> Vec<u8> {
+    let zone = wire::parameter_status("TimeZone", "UTC");
+    let key = wire::backend_key_data(7, &[1, 2, 3, 4]);
+    wire::cat(&[
+        &wire::authentication(0, b""),
+        &zone,
+        &key,
+        &wire::ready(b'I'),
+    ])
+}
+
 /// What the fuzzed world knows of a connection.
 #[derive(Clone, Copy)]
 struct Known {
@@ -275,6 +287,64 @@ impl World {
         }
     }
 
+    fn event(&mut self, input: &mut Input<'_>, what: u8, which: u8) {
+        let (client, backend) = (self.pick(which, false), self.pick(which, true));
+        let either = if what > 128 { client } else { backend };
+        match what % 16 {
+            0 => self.accept(which),
+            1 => self.receive(client, input.bytes(usize::from(what >> 4))),
+            2 | 3 => self.receive(client, &client_message(what >> 4)),
+            4 => self.log_in_client(which),
+            5 | 6 => self.connected(backend, what >> 4 == 15),
+            7 => self.receive(backend, input.bytes(usize::from(what >> 4))),
+            8 | 9 => self.receive(backend, &server_message(what >> 4)),
+            10 => self.receive(backend, &hello()),
+            11 => self.closed(either, which & 1 == 0),
+            12 => self.pass_time(which),
+            13 => self.signal(either, which & 1 == 0),
+            14 => self.deliver(),
+            _ if what > 200 => {
+                let proof = String::from_utf8_lossy(&self.proof).into_owned();
+                let row = wire::data_row(&[&proof]);
+                let end = wire::cat(&[&wire::complete("SELECT 1"), &wire::ready(b'I')]);
+                self.receive(backend, &wire::cat(&[&row, &end]));
+            }
+            _ => self.other(which),
+        }
+    }
+
+    fn connected(&mut self, which: Option<Known>, failed: bool) {
+        let Some(Known { shard, conn, .. }) = which else {
+            return;
+        };
+        if failed {
+            let error = "no".to_owned();
+            self.handle(shard, Event::ConnectFailed { conn, error });
+        } else {
+            self.handle(shard, Event::Connected { conn });
+        }
+    }
+
+    fn closed(&mut self, which: Option<Known>, politely: bool) {
+        let Some(Known { shard, conn, .. }) = which else {
+            return;
+        };
+        let why = if politely { Lost::Eof } else { Lost::Reset };
+        self.handle(shard, Event::Closed { conn, why });
+    }
+
+    fn signal(&mut self, which: Option<Known>, full: bool) {
+        let Some(Known { shard, conn, .. }) = which else {
+            return;
+        };
+        let full = if full {
+            Event::Congested { conn }
+        } else {
+            Event::Drained { conn }
+        };
+        self.handle(shard, full);
+    }
+
     fn other(&mut self, which: u8) {
         match which % 4 {
             0 => {
@@ -327,82 +397,7 @@ pub fn session(data: &[u8]) {
         world.obey(shard, 0);
     }
     while let (Some(what), Some(which)) = (input.byte(), input.byte()) {
-        let (client, backend) = (world.pick(which, false), world.pick(which, true));
-        match what % 16 {
-            0 => world.accept(which),
-            1 => world.receive(client, input.bytes(usize::from(what >> 4))),
-            2 | 3 => {
-                let message = client_message(what >> 4);
-                world.receive(client, &message);
-            }
-            4 => world.log_in_client(which),
-            5 | 6 => {
-                let Some(Known { shard, conn, .. }) = backend else {
-                    continue;
-                };
-                if what >> 4 == 15 {
-                    world.handle(
-                        shard,
-                        Event::ConnectFailed {
-                            conn,
-                            error: "no".to_owned(),
-                        },
-                    );
-                } else {
-                    world.handle(shard, Event::Connected { conn });
-                }
-            }
-            7 => world.receive(backend, input.bytes(usize::from(what >> 4))),
-            8 | 9 => {
-                let message = server_message(what >> 4);
-                world.receive(backend, &message);
-            }
-            10 => {
-                let key = wire::backend_key_data(7, &[1, 2, 3, 4]);
-                let tz = wire::parameter_status("TimeZone", "UTC");
-                let hello =
-                    wire::cat(&[&wire::authentication(0, b""), &tz, &key, &wire::ready(b'I')]);
-                world.receive(backend, &hello);
-            }
-            11 => {
-                let Some(Known { shard, conn, .. }) = (if what > 128 { client } else { backend })
-                else {
-                    continue;
-                };
-                let why = if which & 1 == 0 {
-                    Lost::Eof
-                } else {
-                    Lost::Reset
-                };
-                world.handle(shard, Event::Closed { conn, why });
-            }
-            12 => world.pass_time(which),
-            13 => {
-                let Some(Known { shard, conn, .. }) = (if what > 128 { client } else { backend })
-                else {
-                    continue;
-                };
-                world.handle(
-                    shard,
-                    if which & 1 == 0 {
-                        Event::Congested { conn }
-                    } else {
-                        Event::Drained { conn }
-                    },
-                );
-            }
-            14 => world.deliver(),
-            _ if what > 200 => {
-                let proof = String::from_utf8_lossy(&world.proof).into_owned();
-                let bytes = wire::cat(&[
-                    &wire::data_row(&[&proof]),
-                    &wire::complete("SELECT 1"),
-                    &wire::ready(b'I'),
-                ]);
-                world.receive(backend, &bytes);
-            }
-            _ => world.other(which),
-        }
+        world.event(&mut input, what, which);
     }
     let per_event = 70_000;
     assert!(

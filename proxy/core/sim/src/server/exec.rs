@@ -26,13 +26,6 @@ fn rows(column: &str, values: Vec<String>) -> Done {
     })
 }
 
-/// How long a statement sleeps at most, nanoseconds.
-pub(super) fn sleep_time(sql: &str) -> Option<u64> {
-    let rest = sql.strip_prefix("select pg_sleep(0.")?;
-    let milliseconds: u64 = rest.split(')').next()?.parse().ok()?;
-    Some(milliseconds * 1_000_000)
-}
-
 /// The first text in single quotes.
 fn quoted(sql: &str) -> &str {
     sql.split('\'').nth(1).unwrap_or_default()

@@ -83,3 +83,10 @@ pub(super) struct Login {
     pub md5_salt: [u8; 4],
     pub scram: Option<ScramServer>,
 }
+
+/// How long a statement sleeps at most, nanoseconds.
+pub(super) fn sleep_time(sql: &str) -> Option<u64> {
+    let rest = sql.strip_prefix("select pg_sleep(0.")?;
+    let milliseconds: u64 = rest.split(')').next()?.parse().ok()?;
+    Some(milliseconds * 1_000_000)
+}

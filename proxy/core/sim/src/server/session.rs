@@ -188,7 +188,7 @@ impl Session {
             }
             None => 0,
         };
-        let time = super::exec::sleep_time(sql).unwrap_or(shared.config.statement_time);
+        let time = super::parts::sleep_time(sql).unwrap_or(shared.config.statement_time);
         let time = shared.rng.below(time + 1);
         self.busy_until = Some(shared.now + time);
         let sql = sql.to_owned();
