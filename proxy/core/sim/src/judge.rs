@@ -22,7 +22,7 @@ impl Run {
         let client = &self.clients[i];
         let id = client.who.id;
         if client.logged_in
-            && bytes.first() == Some(&b'Q')
+            && wire::first_message(bytes).is_some_and(|m| m.0 == b'Q')
             && mark(&String::from_utf8_lossy(bytes)).is_some()
         {
             let ahead = self.waiting.values().filter(|w| w.shard == shard).count() as u32;

@@ -9,6 +9,7 @@ pub mod client;
 pub mod fuzz;
 mod judge;
 mod net;
+pub mod notation;
 mod pipes;
 pub mod rng;
 mod run;
