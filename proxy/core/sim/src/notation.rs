@@ -250,15 +250,12 @@ fn back(name: &str, args: &mut Args<'_>) -> Result<Vec<u8>, String> {
         }
         "ReadyForQuery" => wire::ready(args.word()?.bytes().next().unwrap_or(b'?')),
         "ErrorResponse" | "NoticeResponse" => report(name, args)?,
-        "RowDescription" | "DataRow" => {
+        "RowDescription" => {
             let all = args.texts()?;
             let all: Vec<&str> = all.iter().map(String::as_str).collect();
-            if name == "DataRow" {
-                wire::data_row(&all)
-            } else {
-                wire::row_description(&all)
-            }
+            wire::row_description(&all)
         }
+        "DataRow" => data_row(args)?,
         "CommandComplete" => wire::complete(&args.string()?),
         "ParameterDescription" => {
             let count = args.number()?;
@@ -293,6 +290,17 @@ fn back(name: &str, args: &mut Args<'_>) -> Result<Vec<u8>, String> {
         }
         other => return Err(format!("a server has no message {other}")),
     })
+}
+
+fn data_row(args: &mut Args<'_>) -> Result<Vec<u8>, String> {
+    let count = args.0.len() as u16;
+    let mut body = count.to_be_bytes().to_vec();
+    for _ in 0..count {
+        let value = args.text()?;
+        body.extend((value.len() as u32).to_be_bytes());
+        body.extend(value);
+    }
+    Ok(wire::message(b'D', &body))
 }
 
 const BARE: &[(&str, u8)] = &[
@@ -354,7 +362,7 @@ mod tests {
             ),
             (Way::Back, "NegotiateProtocolVersion 0 \"_pq_.x\""),
             (Way::Back, "RowDescription \"a\" \"b\""),
-            (Way::Back, "DataRow \"1\" \"\""),
+            (Way::Back, "DataRow \"1\" \"\\xff\""),
             (Way::Back, "NotificationResponse 7 \"ch\" \"x\""),
             (Way::Back, "ParameterDescription 2"),
         ] {

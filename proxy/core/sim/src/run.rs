@@ -196,6 +196,7 @@ impl Run {
             let record = ClientRecord {
                 user: who.user.clone(),
                 database: who.database.clone(),
+                torn: client.torn(),
                 ..ClientRecord::default()
             };
             self.server.shared.clients.insert(who.id, record);

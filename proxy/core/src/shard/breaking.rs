@@ -26,7 +26,15 @@ impl Shard {
         match aftermath {
             None => self.give_back(now, id),
             Some(Aftermath::Close(why)) if !busy && !under_way => {
-                backend.state = State::Parked;
+                if client.conversation.mid_request() {
+                    // A goodbye would be read as the rest of the client's message, and might complete a statement.
+                    backend.state = State::Breaking(Break {
+                        after: Aftermath::Close(why),
+                        frames: Frames::default(),
+                    });
+                } else {
+                    backend.state = State::Parked;
+                }
                 self.close_backend(now, id, why);
             }
             Some(Aftermath::Mend(damage)) if !busy && !under_way => {
@@ -86,8 +94,15 @@ impl Shard {
             }) => self.start_mending(now, id, damage, frames),
             State::Breaking(Break {
                 after: Aftermath::Close(why),
-                ..
-            }) => self.close_backend(now, id, why),
+                frames,
+            }) => {
+                // Not with a goodbye: the server may be in the middle of a message of the client's.
+                backend.state = State::Breaking(Break {
+                    after: Aftermath::Close(why),
+                    frames,
+                });
+                self.close_backend(now, id, why);
+            }
             other @ (State::Opening(_) | State::Idle | State::Lent(_) | State::Mending(_)) => {
                 backend.state = other
             }

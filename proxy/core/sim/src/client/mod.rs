@@ -6,6 +6,7 @@
 pub mod script;
 
 use crate::scram::{ScramClient, md5_answer};
+use crate::server::mark;
 use crate::wire;
 
 /// How a client secures its connection.
@@ -153,6 +154,23 @@ impl Client {
             paused_until: None,
             out: Vec::new(),
         }
+    }
+
+    /// The mark of the message that its script leaves unfinished.
+    #[must_use]
+    pub fn torn(&self) -> Option<u64> {
+        let sends = |step: &Step| matches!(step, Step::Send(..) | Step::CopyIn(..));
+        let (Step::Send(bytes, _) | Step::CopyIn(bytes, _)) =
+            self.script.iter().rfind(|s| sends(s))?
+        else {
+            return None;
+        };
+        let rest = &bytes[wire::split_messages(bytes).1..];
+        let text = String::from_utf8_lossy(rest).into_owned();
+        let (_, number) = mark(&text)?;
+        // Cut inside its mark it looks like another one.
+        text.ends_with(|c: char| !c.is_ascii_digit())
+            .then_some(number)
     }
 
     /// What it does now.

@@ -76,6 +76,8 @@ pub struct ClientRecord {
     pub gone: bool,
     /// Statements it has started.
     pub started: u64,
+    /// The mark of a message that it left unfinished: it must never run.
+    pub torn: Option<u64>,
 }
 
 /// What sessions share.

@@ -216,6 +216,12 @@ impl Session {
         if let Some(what) = foreign {
             shared.violation(format!("client {client} meets a foreign {what} at {sql:?}"));
         }
+        let torn = shared.clients.get(&client).and_then(|c| c.torn);
+        if torn.is_some() && mark(sql).map(|m| m.1) == torn {
+            shared.violation(format!(
+                "client {client} left {sql:?} unfinished, and it runs"
+            ));
+        }
         match shared.clients.get(&client) {
             Some(c) if c.user == self.user && c.database == self.database => {}
             Some(_) => shared.violation(format!(
