@@ -109,6 +109,15 @@ type Proof = Result<Mailbox, String>;
 /// What a shard's thread is told then.
 struct Go {
     mailboxes: Arc<Vec<Arc<Mailbox>>>,
+    sockets: Vec<TcpListener>,
+}
+
+/// Why a muster did not end in a data plane.
+enum Halt {
+    /// The chosen I/O is denied here.
+    Refused(String),
+    /// Something else.
+    Failed(ShellError),
 }
 
 /// A thread before it runs its loop.
@@ -136,7 +145,6 @@ pub fn start(setup: ShellSetup) -> Result<Running, ShellError> {
     let mut uring = setup.io != IoChoice::Epoll;
     loop {
         let mut recruits = Vec::new();
-        let mut sockets = listening_sockets(&setup)?;
         for number in (0..setup.shards.max(1)).rev() {
             let post = Post {
                 number,
@@ -147,20 +155,20 @@ pub fn start(setup: ShellSetup) -> Result<Running, ShellError> {
                 tls: setup.tls.clone(),
                 targets: Arc::clone(&setup.targets),
                 sink: Arc::clone(&setup.sink),
-                sockets: sockets.pop().unwrap_or_default(),
             };
             recruits.insert(0, recruit(post)?);
         }
-        match muster(recruits, if uring { "io_uring" } else { "epoll" }) {
+        match muster(&setup, recruits, if uring { "io_uring" } else { "epoll" }) {
             Ok(running) => return Ok(running),
-            Err(refusal) if uring && setup.io == IoChoice::Auto => {
+            Err(Halt::Failed(error)) => return Err(error),
+            Err(Halt::Refused(refusal)) if uring && setup.io == IoChoice::Auto => {
                 uring = false;
                 let text = format!(
                     "{refusal}; serving with epoll instead, which costs more CPU for each query"
                 );
                 setup.sink.note(Level::Warn, "io_fallback", text);
             }
-            Err(refusal) => return Err(ShellError(refusal)),
+            Err(Halt::Refused(refusal)) => return Err(ShellError(refusal)),
         }
     }
 }
@@ -209,7 +217,6 @@ struct Post {
     tls: TlsContexts,
     targets: TargetAddresses,
     sink: Arc<dyn Sink>,
-    sockets: Vec<TcpListener>,
 }
 
 fn recruit(post: Post) -> Result<Recruit, ShellError> {
@@ -229,28 +236,32 @@ fn recruit(post: Post) -> Result<Recruit, ShellError> {
     })
 }
 
-/// Waits for every thread's proof, then lets all of them go, or none.
-fn muster(recruits: Vec<Recruit>, io: &'static str) -> Result<Running, String> {
+/// Waits for every thread's proof, then lets all of them go, or none. Nobody listens before it is known that there will be
+/// someone to serve.
+fn muster(setup: &ShellSetup, recruits: Vec<Recruit>, io: &'static str) -> Result<Running, Halt> {
+    let ended = || {
+        Halt::Failed(ShellError(
+            "a shard's thread has ended at its start".to_owned(),
+        ))
+    };
     let mut mailboxes = Vec::new();
     for recruit in &recruits {
         match recruit.proof.recv() {
             Ok(Ok(mailbox)) => mailboxes.push(Arc::new(mailbox)),
-            Ok(Err(refusal)) => {
-                // Those who are not told to go end by themselves.
-                return Err(refusal);
-            }
-            Err(_) => return Err("a shard's thread has ended at its start".to_owned()),
+            // Those who are not told to go end by themselves.
+            Ok(Err(refusal)) => return Err(Halt::Refused(refusal)),
+            Err(_) => return Err(ended()),
         }
     }
     let mailboxes = Arc::new(mailboxes);
+    let sockets = listening_sockets(setup).map_err(Halt::Failed)?;
     let (mut faces, mut threads) = (Vec::new(), Vec::new());
-    for recruit in recruits {
+    for (recruit, sockets) in recruits.into_iter().zip(sockets) {
         let go = Go {
             mailboxes: Arc::clone(&mailboxes),
+            sockets,
         };
-        if recruit.go.send(go).is_err() {
-            return Err("a shard's thread has ended at its start".to_owned());
-        }
+        recruit.go.send(go).map_err(|_| ended())?;
         faces.push(recruit.face);
         threads.push(recruit.thread);
     }
@@ -285,7 +296,7 @@ fn run<I: Io>(io: I, post: Post, face: &Arc<Face>, proof: &Sender<Proof>, go: &R
     if proof.send(Ok(Mailbox::new(io.waker()))).is_err() {
         return;
     }
-    let Ok(Go { mailboxes }) = go.recv() else {
+    let Ok(Go { mailboxes, sockets }) = go.recv() else {
         return;
     };
     let now = Now(u64::try_from(post.epoch.elapsed().as_nanos()).unwrap_or(u64::MAX));
@@ -301,7 +312,7 @@ fn run<I: Io>(io: I, post: Post, face: &Arc<Face>, proof: &Sender<Proof>, go: &R
         sink: post.sink,
         hasher: post.hasher,
     });
-    for (listener, socket) in (0u16..).zip(post.sockets) {
+    for (listener, socket) in (0u16..).zip(sockets) {
         driver.listen(listener, socket);
     }
     driver.run();

@@ -30,6 +30,9 @@ pub const CONNECT_BACKOFF_MIN: Duration = Duration::from_millis(50);
 pub const CONNECT_BACKOFF_MAX: Duration = Duration::from_secs(2);
 /// How long mending a backend (rollback, reset) or a cancel errand may take before the backend is closed instead.
 pub const MEND_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a server may take to end a session that weir has said goodbye to. Its permit is used again only then, so that the
+/// server never counts more connections than there are permits.
+pub const LEAVE_TIMEOUT: Duration = Duration::from_secs(1);
 /// How many later waiters may be served before the first one because a backend of just their kind came free: more would
 /// starve it, none would close and reopen connections all the time.
 pub const QUEUE_SKIPS_MAX: u32 = 8;
@@ -74,8 +77,11 @@ pub const MESSAGE_MAX: u32 = 0x3fff_ffff;
 pub const REPLIES_OWED_MAX: usize = 65_536;
 /// Server messages that weir itself must read whole (errors, parameters, authentication), bytes.
 pub const SERVER_INSPECT_MAX: usize = 65_536;
-/// Bytes a waiting client may have handed over before it is not read any more: one receive buffer and a TLS record.
-pub const PENDING_BYTES_MAX: usize = 64 * 1024;
+/// Bytes of a waiting client that are kept before it is not read any more. Until then it is read, so that it is seen when it
+/// leaves, or says that it does.
+pub const PENDING_BYTES_ENOUGH: usize = 16 * 1024;
+/// Bytes of a waiting client that are kept at most: what may still be under way in a shell when reading is switched off.
+pub const PENDING_BYTES_MAX: usize = 256 * 1024;
 /// Protocol 3.2 cancel key that weir gives out, bytes (the manual allows 4 to 256).
 pub const CANCEL_KEY_LONG: usize = 32;
 /// A server's cancel key, bytes at most.
@@ -136,7 +142,7 @@ pub const METRICS_TIMEOUT: Duration = Duration::from_secs(5);
 
 const _: () = assert!(MAX_CONNECTION_POOL_SIZE_DEFAULT <= MAX_CONNECTION_POOL_SIZE_MAX);
 const _: () = assert!(CANCEL_KEY_LONG >= 4 && CANCEL_KEY_LONG <= 256);
-const _: () = assert!(STATEMENT_INSPECT_MAX < PENDING_BYTES_MAX);
+const _: () = assert!(PENDING_BYTES_ENOUGH + STATEMENT_INSPECT_MAX < PENDING_BYTES_MAX);
 
 // ---- shell -------------------------------------------------------------------------------------------------------
 

@@ -20,6 +20,8 @@ pub enum State {
     Parked,
     /// Its client has left; a cancel request is on its way, then this is to be done.
     Breaking(Break),
+    /// Weir has said goodbye; the server has not closed yet.
+    Leaving,
     /// Being rolled back and reset.
     Mending(Box<Mend>),
 }

@@ -42,6 +42,8 @@ pub struct Pool {
     pub idle: Vec<(ConnId, Arc<Profile>)>,
     /// Backends being opened, with their profiles.
     pub opening: Vec<(ConnId, Arc<Profile>)>,
+    /// Backends that the server is about to close; still counted in [`Pool::open`].
+    pub leaving: u32,
     /// Clients that wait, first come first.
     pub queue: VecDeque<Waiter>,
     /// Entries of [`Pool::queue`] that are not stale.

@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use super::{Conn, Shard};
 use crate::backend::State;
-use crate::ids::{ConnId, Now};
+use crate::ids::{ConnId, GroupId, Now};
+use crate::limits::LEAVE_TIMEOUT;
+use crate::pool::Waiter;
 use crate::seam::{Close, Lost, Op, Trace};
 use crate::wire::{Heard, errors, goodbye};
 
@@ -22,6 +24,7 @@ impl Shard {
             State::Idle | State::Parked => self.idle_words(now, id, bytes),
             State::Breaking(_) => self.breaking_received(now, id, bytes),
             State::Mending(_) => self.mending_received(now, id, bytes),
+            State::Leaving => {}
         }
     }
 
@@ -160,6 +163,7 @@ impl Shard {
                 self.close_backend(now, id, text);
                 self.bereave(now, client);
             }
+            State::Leaving => self.left(now, id),
             State::Idle | State::Parked | State::Breaking(_) | State::Mending(_) => {
                 self.close_backend(now, id, text)
             }
@@ -200,47 +204,97 @@ impl Shard {
         self.keep_warm(now);
     }
 
-    /// Closes a backend; its permit stays spare here.
+    /// Closes a backend. Its permit is spare here when the server has closed it too, or at once where there is no talking to it.
     pub(super) fn close_backend_quietly(&mut self, now: Now, id: ConnId, reason: &str) {
+        let Some(backend) = self.backend(id) else {
+            return;
+        };
+        let polite =
+            matches!(backend.state, State::Idle | State::Parked) && backend.quiet.at_boundary();
+        let (group, counted) = (
+            backend.group,
+            !matches!(backend.state, State::Opening(_) | State::Leaving),
+        );
+        if counted {
+            self.counted_close(id, group, reason);
+        }
+        if polite {
+            self.leave(now, id, group);
+        } else {
+            self.drop_backend(now, id, group);
+        }
+    }
+
+    /// Says goodbye; the server's answer is the end of the connection.
+    fn leave(&mut self, now: Now, id: ConnId, group: GroupId) {
+        let Some(backend) = self.backend(id) else {
+            return;
+        };
+        backend.state = State::Leaving;
+        backend.deadline = Some(now.after(LEAVE_TIMEOUT));
+        let (errand, reserved) = (backend.errand.take(), backend.reserved.take());
+        self.send(id, goodbye());
+        self.arm_backend(now, id);
+        if let Some(pool) = self.pool(group) {
+            pool.leaving += 1;
+            pool.forget_idle(id);
+        }
+        self.let_go(now, group, errand, reserved);
+    }
+
+    /// The server has closed a backend that was told goodbye, or has had its time.
+    pub(super) fn left(&mut self, now: Now, id: ConnId) {
+        let Some(group) = self.backend(id).map(|b| b.group) else {
+            return;
+        };
+        self.drop_backend(now, id, group);
+        self.return_spare(now, group);
+        self.serve(now, group);
+        self.keep_warm(now);
+    }
+
+    fn drop_backend(&mut self, now: Now, id: ConnId, group: GroupId) {
         let Some(Conn::Backend(mut backend)) = self.table.remove(id) else {
             return;
         };
         self.timers.disarm(id, &mut backend.timer);
-        let polite =
-            matches!(backend.state, State::Idle | State::Parked) && backend.quiet.at_boundary();
-        if polite {
-            self.send(id, goodbye());
-        }
         self.op(Op::Close {
             conn: id,
-            how: if polite { Close::Flush } else { Close::Now },
+            how: Close::Now,
         });
-        let group = backend.group;
+        let leaving = matches!(backend.state, State::Leaving);
         if let Some(pool) = self.pool(group) {
             pool.open = pool.open.saturating_sub(1);
+            pool.leaving = pool.leaving.saturating_sub(u32::from(leaving));
             pool.forget_idle(id);
             pool.forget_opening(id);
         }
-        match backend.state {
-            State::Opening(_) => {}
-            State::Lent(client) => {
-                self.stats.backends_lent = self.stats.backends_lent.saturating_sub(1);
-                if let Some(client) = self.client(client) {
-                    client.lent = None;
-                }
-                self.counted_close(id, group, reason);
+        if let State::Lent(client) = backend.state {
+            self.stats.backends_lent = self.stats.backends_lent.saturating_sub(1);
+            if let Some(client) = self.client(client) {
+                client.lent = None;
             }
-            _ => self.counted_close(id, group, reason),
         }
-        if let Some(waiter) = backend.reserved {
+        self.let_go(now, group, backend.errand, backend.reserved);
+    }
+
+    /// Who else was concerned with a backend that is no more.
+    fn let_go(
+        &mut self,
+        now: Now,
+        group: GroupId,
+        errand: Option<ConnId>,
+        reserved: Option<Waiter>,
+    ) {
+        if let Some(waiter) = reserved {
             self.unreserve(group, waiter);
         }
-        if let Some(errand) = backend.errand {
+        if let Some(errand) = errand {
             self.errand_over(now, errand);
         }
     }
 
-    fn counted_close(&mut self, id: ConnId, group: crate::ids::GroupId, reason: &str) {
+    fn counted_close(&mut self, id: ConnId, group: GroupId, reason: &str) {
         self.stats.backends_closed += 1;
         self.trace(Trace::BackendClosed {
             conn: id,

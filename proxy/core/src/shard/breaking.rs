@@ -103,9 +103,11 @@ impl Shard {
                 });
                 self.close_backend(now, id, why);
             }
-            other @ (State::Opening(_) | State::Idle | State::Lent(_) | State::Mending(_)) => {
-                backend.state = other
-            }
+            other @ (State::Opening(_)
+            | State::Idle
+            | State::Lent(_)
+            | State::Leaving
+            | State::Mending(_)) => backend.state = other,
         }
     }
 

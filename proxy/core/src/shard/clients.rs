@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering;
 
 use super::{Conn, Shard};
 use crate::ids::{ConnId, Now};
-use crate::limits::{PENDING_BYTES_MAX, REPLIES_OWED_MAX};
+use crate::limits::{PENDING_BYTES_ENOUGH, PENDING_BYTES_MAX, REPLIES_OWED_MAX};
 use crate::pins::Pins;
 use crate::pool::Waiter;
 use crate::seam::{Lost, Op, Trace};
@@ -104,7 +104,9 @@ impl Shard {
         }
         client.pending.extend_from_slice(&head);
         client.pending.extend_from_slice(body);
-        self.hush(id, hush::WAITING);
+        if client.pending.len() >= PENDING_BYTES_ENOUGH {
+            self.hush(id, hush::WAITING);
+        }
         if ready && needs_server {
             self.want_backend(now, id);
         }

@@ -51,7 +51,6 @@ impl Shard {
         }
         let (group, joining) = (client.group, matches!(client.phase, Phase::Joining));
         client.begin_wait(now);
-        self.hush(id, hush::WAITING);
         self.arm_client(now, id);
         // A client that joins only asks what the server says to its kind; it borrows nothing.
         if joining || !self.gated(group) || self.ask_gate(now, id) {

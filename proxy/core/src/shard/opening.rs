@@ -38,6 +38,8 @@ impl Shard {
             // A target that has just failed is tried with one connection, not with a crowd.
             return;
         }
+        // Permits of backends that are being closed.
+        let mut coming = pool.leaving;
         let mut at = 0;
         while let Some(waiter) = self.pool(group).and_then(|p| p.queue.get(at).copied()) {
             at += 1;
@@ -52,11 +54,19 @@ impl Shard {
                 continue;
             }
             let Some(pool) = self.pool(group) else { return };
+            if pool.spare() == 0 && coming > 0 {
+                coming -= 1;
+                continue;
+            }
             if pool.spare() == 0 {
                 match pool.take_coldest() {
                     Some(cold) => self.close_backend_quietly(now, cold, "room for another profile"),
                     None => return,
                 }
+            }
+            if self.pool(group).is_none_or(|p| p.spare() == 0) {
+                // The permit comes when the server has closed.
+                continue;
             }
             let careful = self.pool(group).is_some_and(|p| p.failures > 0);
             if !self.open_backend(now, group, profile) || careful {

@@ -278,6 +278,11 @@ impl Shard {
         let Some(pool) = self.pool(group) else {
             return false;
         };
+        // What backends that are being closed will settle is not asked of this one.
+        let promised: u32 = pool.recalled.iter().map(|r| r.permits).sum();
+        if promised <= pool.leaving {
+            return false;
+        }
         let Some(recalled) = pool.recalled.front_mut() else {
             return false;
         };
@@ -318,11 +323,12 @@ impl Shard {
                 });
             }
             to => {
-                self.close_backend_quietly(now, id, "called back by the permit owner");
+                // Its permit is passed on when it is spare.
                 if let Some(pool) = self.pool(group) {
-                    pool.permits -= 1;
+                    pool.recalled.push_front(Recalled { to, permits: 1 });
                 }
-                self.pass_on(group, 1, to);
+                self.close_backend_quietly(now, id, "called back by the permit owner");
+                self.settle_recalls_with_spare(group);
             }
         }
     }
@@ -396,8 +402,8 @@ impl Shard {
             return 0;
         };
         match self.owners.get(at) {
-            Some(owner) => owner.out().saturating_sub(pool.spare()),
-            None => pool.open,
+            Some(owner) => owner.out().saturating_sub(pool.spare() + pool.leaving),
+            None => pool.open.saturating_sub(pool.leaving),
         }
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::{Conn, Shard};
 use crate::backend::State;
 use crate::ids::{ConnId, GroupId, Now, ShardId};
-use crate::session::{Client, Phase};
+use crate::session::{AtGate, Client, Phase};
 use crate::settings::Settings;
 use crate::wire::{ClientError, errors};
 
@@ -152,7 +152,12 @@ impl Shard {
             return;
         };
         let limit = lending.borrow_timeout.unwrap_or_default();
-        let error = errors::borrow_timeout(limit, lending.max_connection_pool_size);
+        let error = match lending.max_borrowed_connections {
+            Some(most) if client.gate == AtGate::Asked => {
+                errors::borrow_timeout_of_one(limit, most)
+            }
+            _ => errors::borrow_timeout(limit, lending.max_connection_pool_size),
+        };
         if joining {
             self.end_client(now, id, Some(&error), "borrow_timeout reached at login");
         } else {
@@ -217,7 +222,9 @@ impl Shard {
         };
         let lending = &self.group(backend.group)?.lending;
         match backend.state {
-            State::Opening(_) | State::Breaking(_) | State::Mending(_) => backend.deadline,
+            State::Opening(_) | State::Breaking(_) | State::Mending(_) | State::Leaving => {
+                backend.deadline
+            }
             State::Idle => {
                 let idle = backend.idle_since.after(lending.idle_timeout);
                 Some(
@@ -245,6 +252,7 @@ impl Shard {
                 None,
                 "connect_timeout reached before the login was done".to_owned(),
             ),
+            State::Leaving => self.left(now, id),
             State::Breaking(_) | State::Mending(_) => {
                 self.close_backend(now, id, "could not be mended in time")
             }

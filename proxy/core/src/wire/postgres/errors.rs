@@ -222,6 +222,17 @@ pub fn borrow_timeout(waited: Duration, pool_size: u32) -> ClientError {
     .hint("End transactions sooner, or have the operator raise max_connection_pool_size or borrow_timeout.")
 }
 
+/// The same for a client that has as many backends as one client may have.
+#[must_use]
+pub fn borrow_timeout_of_one(waited: Duration, most: u32) -> ClientError {
+    ClientError::fatal("08000", "Timed-out waiting to acquire database connection")
+        .detail(format!(
+            "This client already has {most} database connections, which is weir's max_borrowed_connections, and none was given back within borrow_timeout of {} s.",
+            waited.as_secs_f64()
+        ))
+        .hint("End transactions sooner, or have the operator raise max_borrowed_connections or borrow_timeout.")
+}
+
 /// Some other bound of weir.
 #[must_use]
 pub fn limit_exceeded(what: &str, limit: usize) -> ClientError {
