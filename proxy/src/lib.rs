@@ -11,6 +11,7 @@ pub mod control;
 mod epoll;
 mod io;
 pub mod observe;
+pub mod report;
 mod ring;
 mod shards;
 pub mod shell;

@@ -3,17 +3,17 @@
 use std::net::{SocketAddr, TcpListener};
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, Sender, channel};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Instant;
 
 use weir_core::ids::{Now, ShardId};
-use weir_core::seam::Trace;
 use weir_core::settings::Settings;
 use weir_core::shard::{Shard, ShardSetup, Shared, Stats};
 
 use crate::epoll::Poller;
 pub use crate::io::IoStats;
+pub use crate::report::{Level, Sink, TargetAddresses};
 
 use crate::io::Io;
 use crate::ring::{self, Ring};
@@ -39,28 +39,6 @@ pub enum IoChoice {
 pub struct ListenerSetup {
     /// Address and port.
     pub addr: SocketAddr,
-}
-
-/// Addresses of each group's target; whoever resolves names keeps it fresh.
-pub type TargetAddresses = Arc<RwLock<Vec<Vec<SocketAddr>>>>;
-
-/// How much a note matters.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Level {
-    /// Good to know.
-    Info,
-    /// Someone should look.
-    Warn,
-    /// Something does not work.
-    Error,
-}
-
-/// Where shards say what happens. Must never block.
-pub trait Sink: Send + Sync {
-    /// Something that the core reports.
-    fn trace(&self, shard: u16, trace: &Trace);
-    /// Something that the shell reports: an event's name and a text.
-    fn note(&self, level: Level, event: &'static str, text: String);
 }
 
 /// What the data plane is made from.

@@ -2,46 +2,17 @@
 
 use std::collections::HashMap;
 use std::path::Path;
-use std::sync::Arc;
 
-use rustls::server::ProducesTickets;
-use weir_core::auth::UserSecret;
 use weir_core::limits;
 use weir_core::settings::Settings;
 
+use super::keep::{Keep, unless_zero};
 use super::keys::{self, Key};
 use super::problem::Problems;
 use super::read::{Entry, Tables};
 use super::{Config, LogFormat, LogLevel, Process, groups, listeners, users};
 use crate::shell::IoChoice;
-use crate::tls::{Identity, TlsContexts, TlsSetupError, ticketer};
-
-/// What one load hands to the next, so that a reload changes only what has changed.
-pub struct Keep {
-    /// One key for session tickets, so that clients stay cheap over reloads.
-    pub(super) tickets: Arc<dyn ProducesTickets>,
-    /// The certificate made at start, if one was needed: its fingerprint must not change while weir runs.
-    pub(super) self_made: Option<Arc<Identity>>,
-    /// The users' secrets: their SCRAM hashes take time.
-    pub(super) secrets: HashMap<Arc<str>, Arc<UserSecret>>,
-    /// Loads so far.
-    generation: u64,
-}
-
-impl Keep {
-    /// Of a process that has loaded nothing yet.
-    ///
-    /// # Errors
-    /// When the system has no randomness.
-    pub fn new() -> Result<Keep, TlsSetupError> {
-        Ok(Keep {
-            tickets: ticketer()?,
-            self_made: None,
-            secrets: HashMap::new(),
-            generation: 0,
-        })
-    }
-}
+use crate::tls::TlsContexts;
 
 /// Everything checked, or `None` and the reasons in `problems`.
 pub fn build(
@@ -85,11 +56,6 @@ pub fn build(
         groups: groups.into_iter().map(|g| g.part).collect(),
         tls,
     })
-}
-
-/// Zero stands for "none".
-pub(super) fn unless_zero(duration: std::time::Duration) -> Option<std::time::Duration> {
-    (!duration.is_zero()).then_some(duration)
 }
 
 fn process(proxy: &Entry) -> Process {

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use weir_core::settings::{Engine, Lending, TargetGroup, TargetTls};
 
 use super::GroupPart;
-use super::build::unless_zero;
+use super::keep::unless_zero;
 use super::keys;
 use super::problem::Problems;
 use super::read::Entry;

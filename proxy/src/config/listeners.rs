@@ -9,9 +9,9 @@ use weir_core::ids::GroupId;
 use weir_core::settings::{ClientTls, Engine, Listener};
 
 use super::ListenerPart;
-use super::build::Keep;
 use super::files;
 use super::groups::Group;
+use super::keep::Keep;
 use super::keys;
 use super::problem::Problems;
 use super::read::Entry;

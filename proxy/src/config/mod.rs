@@ -7,6 +7,7 @@
 mod build;
 mod files;
 mod groups;
+mod keep;
 mod key;
 pub mod keys;
 mod listeners;
@@ -28,7 +29,7 @@ use std::time::Duration;
 
 use weir_core::settings::Settings;
 
-pub use build::Keep;
+pub use keep::Keep;
 pub use problem::{Place, Problem, Problems};
 pub use quick::Quick;
 pub use value::quoted;

@@ -10,8 +10,8 @@ use weir_core::limits;
 use weir_core::settings::User;
 use zeroize::Zeroizing;
 
-use super::build::Keep;
 use super::files;
+use super::keep::Keep;
 use super::keys::{self, Key};
 use super::listeners::Listening;
 use super::problem::Problems;

@@ -32,6 +32,56 @@ fn name(shard: u16, conn: ConnId) -> String {
     format!("{shard}.{}.{}", conn.slot, conn.generation)
 }
 
+impl LogSink {
+    /// What concerns backends, and the errands to them.
+    fn backend_trace(&self, shard: u16, trace: &Trace) {
+        let say = |level, event, fields: &[(&str, Value<'_>)]| self.log.say(level, event, fields);
+        match trace {
+            Trace::BackendReady { conn, group } => say(
+                LogLevel::Info,
+                "backend_ready",
+                &[
+                    ("backend", (&name(shard, *conn)).into()),
+                    ("group", self.group(*group).into()),
+                ],
+            ),
+            Trace::BackendClosed {
+                conn,
+                group,
+                reason,
+            } => say(
+                LogLevel::Info,
+                "backend_closed",
+                &[
+                    ("backend", (&name(shard, *conn)).into()),
+                    ("group", self.group(*group).into()),
+                    ("reason", reason.into()),
+                ],
+            ),
+            Trace::BackendFailed { group, reason } => say(
+                LogLevel::Warn,
+                "backend_failed",
+                &[
+                    ("group", self.group(*group).into()),
+                    ("reason", reason.into()),
+                ],
+            ),
+            Trace::Cancel { matched } => say(
+                LogLevel::Info,
+                "cancel",
+                &[
+                    ("shard", shard.into()),
+                    (
+                        "result",
+                        if *matched { "sent" } else { "no_such_query" }.into(),
+                    ),
+                ],
+            ),
+            _ => {}
+        }
+    }
+}
+
 impl Sink for LogSink {
     fn trace(&self, shard: u16, trace: &Trace) {
         let say = |level, event, fields: &[(&str, Value<'_>)]| self.log.say(level, event, fields);
@@ -74,46 +124,10 @@ impl Sink for LogSink {
                     ("reason", reason.name().into()),
                 ],
             ),
-            Trace::BackendReady { conn, group } => say(
-                LogLevel::Info,
-                "backend_ready",
-                &[
-                    ("backend", (&name(shard, *conn)).into()),
-                    ("group", self.group(*group).into()),
-                ],
-            ),
-            Trace::BackendClosed {
-                conn,
-                group,
-                reason,
-            } => say(
-                LogLevel::Info,
-                "backend_closed",
-                &[
-                    ("backend", (&name(shard, *conn)).into()),
-                    ("group", self.group(*group).into()),
-                    ("reason", reason.into()),
-                ],
-            ),
-            Trace::BackendFailed { group, reason } => say(
-                LogLevel::Warn,
-                "backend_failed",
-                &[
-                    ("group", self.group(*group).into()),
-                    ("reason", reason.into()),
-                ],
-            ),
-            Trace::Cancel { matched } => say(
-                LogLevel::Info,
-                "cancel",
-                &[
-                    ("shard", shard.into()),
-                    (
-                        "result",
-                        if *matched { "sent" } else { "no_such_query" }.into(),
-                    ),
-                ],
-            ),
+            Trace::BackendReady { .. }
+            | Trace::BackendClosed { .. }
+            | Trace::BackendFailed { .. }
+            | Trace::Cancel { .. } => self.backend_trace(shard, trace),
         }
     }
 

@@ -6,7 +6,7 @@ use weir_core::seam::{Event, Lost};
 
 use super::Driver;
 use crate::io::{Ended, Io, Key, Lent, Piece};
-use crate::shell::Level;
+use crate::report::Level;
 
 impl<I: Io> Driver<I> {
     /// Keeps what came for a handshake until its turn comes.

@@ -22,7 +22,7 @@ use weir_core::seam::Event;
 use weir_core::shard::{Shard, Stats};
 
 use crate::io::{Io, IoStats, Key, Lent};
-use crate::shell::{Sink, TargetAddresses};
+use crate::report::{Sink, TargetAddresses};
 use crate::tls::TlsContexts;
 use hash::Request;
 use mailbox::{Letter, Mailbox};
@@ -221,7 +221,7 @@ impl<I: Io> Driver<I> {
                 "can't accept clients of listener {listener}: {error}; raise LimitNOFILE or lower max_client_connections"
             );
             self.sink
-                .note(crate::shell::Level::Warn, "accept_failed", text);
+                .note(crate::report::Level::Warn, "accept_failed", text);
         }
     }
 

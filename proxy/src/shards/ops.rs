@@ -10,7 +10,7 @@ use super::hash::Request;
 use super::mailbox::Letter;
 use super::{Driver, Later, Source};
 use crate::io::{Io, Key, Piece};
-use crate::shell::Level;
+use crate::report::Level;
 use crate::tls::session::Session;
 
 impl<I: Io> Driver<I> {
