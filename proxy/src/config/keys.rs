@@ -226,8 +226,8 @@ pub static CLIENT_AUTH: Key = word(
     "client_auth",
     &["scram-sha-256", "md5", "cleartext"],
     "scram-sha-256",
-    "How clients prove their password. `cleartext` needs `client_tls = \"required\"`; `md5` and old drivers need the password \
-     itself in the user's entry, not a verifier.",
+    "How clients prove their password. `cleartext` needs `client_tls = \"required\"`; `md5` and `cleartext` need the password \
+     itself in every user's entry: a `scram_verifier` is refused beside them.",
 );
 
 static LISTENER: &[&Key] = &[

@@ -184,7 +184,7 @@ fn secret(name: &str, found: Secret, keep: &Keep) -> Result<Arc<UserSecret>, Str
             }
             Ok(Arc::new(UserSecret::from_password(
                 password.as_str(),
-                random_salt()?,
+                keep.salt(name),
             )))
         }
         Secret::Verifier(text) => {
@@ -199,14 +199,8 @@ fn secret(name: &str, found: Secret, keep: &Keep) -> Result<Arc<UserSecret>, Str
     }
 }
 
-/// A fresh random salt.
-pub(super) fn random_salt() -> Result<[u8; 16], String> {
-    let mut salt = [0; 16];
-    aws_lc_rs::rand::fill(&mut salt).map_err(|_| "the system has no randomness".to_owned())?;
-    Ok(salt)
-}
-
-/// Warns of users whose secret can't do what a listener asks for.
+/// Warns of users who have only a verifier, and refuses them where a listener asks for the password itself: nobody could
+/// log in as them there, which had better show before the first client comes.
 pub fn check_methods(
     entries: &[Entry],
     users: &Users,
@@ -243,7 +237,7 @@ pub fn check_methods(
                 quoted(&user.name),
                 listener.part.address
             );
-            problems.warn(place, &key, text);
+            problems.error(place, &key, text);
         }
     }
 }

@@ -144,9 +144,6 @@ fn listen_for_metrics(address: std::net::SocketAddr) -> Result<TcpListener, Stri
 
 fn start_shards(setup: &Setup, targets: &TargetAddresses) -> Result<Running, String> {
     let config = &setup.config;
-    let mut mock_secret = [0; 32];
-    aws_lc_rs::rand::fill(&mut mock_secret)
-        .map_err(|_| "the system gives no random numbers".to_owned())?;
     let groups = config
         .settings
         .groups
@@ -165,7 +162,7 @@ fn start_shards(setup: &Setup, targets: &TargetAddresses) -> Result<Running, Str
         tls: config.tls.clone(),
         targets: targets.clone(),
         sink: Arc::new(LogSink::new(setup.log.clone(), groups)),
-        mock_secret,
+        mock_secret: setup.keep.mock_secret(),
     })
     .map_err(|error| error.to_string())
 }

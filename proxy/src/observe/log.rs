@@ -310,6 +310,31 @@ mod tests {
         assert!(text.starts_with("{\"time\":\"20"), "{text}");
     }
 
+    /// Whatever a client sends as its name: one line stays one line, and its own fields stay the only ones.
+    #[test]
+    fn a_line_cannot_be_forged() {
+        let breaks = ["\n", "\r\n", "\u{85}", "\u{2028}", "\u{1b}[2K\r", "\0"];
+        for format in [LogFormat::Text, LogFormat::Json] {
+            for line_break in breaks {
+                let evil = format!("x\" level=ERROR{line_break}2026-01-01T00:00:00Z INFO started");
+                let (log, lines) = Log::new(format, LogLevel::Info);
+                log.say(LogLevel::Info, "refused", &[("user", (&evil).into())]);
+                let text = written(log, lines);
+                let line = text.strip_suffix('\n').unwrap();
+                assert!(!line.chars().any(char::is_control), "{line:?}");
+                assert!(!line.contains('\u{2028}'), "{line:?}");
+                // The quote of the name is escaped, so that the value ends where the line does.
+                assert!(line.contains("x\\\" level=ERROR\\"), "{line:?}");
+                let end = if format == LogFormat::Json {
+                    "started\"}"
+                } else {
+                    "started\""
+                };
+                assert!(line.ends_with(end), "{line:?}");
+            }
+        }
+    }
+
     #[test]
     fn a_storm_ends_in_one_line_that_counts_it() {
         let (log, lines) = Log::new(LogFormat::Text, LogLevel::Info);

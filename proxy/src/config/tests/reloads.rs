@@ -1,6 +1,7 @@
 //! What a reload keeps, changes and names.
 
 use weir_core::auth::ClientAuthMethod;
+use weir_core::auth::scram::Verifier;
 use weir_core::ids::GroupId;
 
 use super::*;
@@ -30,6 +31,24 @@ fn unchanged_secrets_are_kept_over_a_reload() {
     ));
     assert_eq!(secret(&second, "b").password().unwrap().as_str(), "new");
     assert_eq!(first.listeners[0].self_made, second.listeners[0].self_made);
+}
+
+#[test]
+fn salts_do_not_tell_who_was_added_or_changed() {
+    let home = Home::new("salts");
+    let mut keep = Keep::new().unwrap();
+    let two = format!("{LEAST}[[users]]\nname = \"b\"\npassword = \"old\"\n");
+    let unknown = Verifier::mock(b"b", &keep.mock_secret());
+    home.load_with(LEAST, &mut keep).0.unwrap();
+    for text in [two.clone(), two.replace("old", "new")] {
+        let config = home.load_with(&text, &mut keep).0.unwrap();
+        let known = config.settings.users["b"].secret.verifier();
+        assert_eq!(known.salt(), unknown.salt());
+        assert_eq!(known.iterations(), unknown.iterations());
+    }
+    let other = Keep::new().unwrap();
+    assert_ne!(other.salt("b"), keep.salt("b"));
+    assert_ne!(keep.salt("a"), keep.salt("b"));
 }
 
 #[test]

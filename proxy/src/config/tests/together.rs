@@ -230,14 +230,15 @@ fn a_verifier_alone_says_what_it_can_not_do() {
         &problems,
         &["5: target_groups.warm_user", "user with a password"],
     );
-    let (_, problems) = home.load(&only.replace(
-        "[[target_groups]]",
-        "client_auth = \"md5\"\n[[target_groups]]",
-    ));
-    assert!(
-        shown(&problems.warnings)
-            .join("\n")
-            .contains("can't log in at 127.0.0.1:6432"),
-        "{problems:?}"
-    );
+    for method in ["md5", "cleartext"] {
+        let (config, problems) = home.load(&only.replace(
+            "[[target_groups]]",
+            &format!("client_auth = \"{method}\"\n[[target_groups]]"),
+        ));
+        assert!(config.is_none());
+        one_error(
+            &problems,
+            &["users.scram_verifier", "can't log in at 127.0.0.1:6432"],
+        );
+    }
 }
