@@ -14,7 +14,7 @@ use super::files;
 use super::keep::Keep;
 use super::keys::{self, Key};
 use super::listeners::Listening;
-use super::problem::Problems;
+use super::problem::{Place, Problems};
 use super::read::Entry;
 use super::value::quoted;
 
@@ -78,7 +78,10 @@ pub fn build(entries: &[Entry], home: &Path, keep: &Keep, problems: &mut Problem
 
 fn user(entry: &Entry, home: &Path, keep: &Keep, problems: &mut Problems) -> Option<User> {
     let given: Vec<&Key> = SOURCES.into_iter().filter(|k| entry.has(k)).collect();
-    let names = SOURCES.map(|k| k.name).join(", ");
+    let names = match entry.place {
+        Place::File { .. } => SOURCES.map(|k| k.name).join(", "),
+        Place::Option(_) => "--password-file and --password-env".to_owned(),
+    };
     let source = match given.as_slice() {
         [one] => *one,
         [] => {

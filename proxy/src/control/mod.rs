@@ -94,6 +94,7 @@ async fn live(setup: Setup, uring: bool) -> Result<(), String> {
     let targets: TargetAddresses = Arc::new(RwLock::new(
         names::first(&setup.config.groups, &setup.log).await,
     ));
+    say_certificate(&setup);
     let running = start_shards(&setup, &targets)?;
     let control = Rc::new(Control {
         log: setup.log,
@@ -126,6 +127,25 @@ fn catch_signals() -> std::io::Result<Signals> {
         interrupt: signal(SignalKind::interrupt())?,
         hang_up: signal(SignalKind::hangup())?,
     })
+}
+
+/// Before anyone can connect: how to recognise a certificate that was made for this run.
+fn say_certificate(setup: &Setup) {
+    let made = setup
+        .config
+        .listeners
+        .iter()
+        .find_map(|l| l.self_made.as_ref());
+    if let Some(fingerprint) = made {
+        let fields = [
+            ("sha256_fingerprint", fingerprint.into()),
+            ("reason", "no tls_certificate is configured".into()),
+        ];
+        setup
+            .log
+            .say_all(LogLevel::Info, "certificate_made", &fields);
+        setup.log.flush(std::time::Duration::from_secs(1));
+    }
 }
 
 /// Whichever comes first.
@@ -203,7 +223,7 @@ impl Control {
             fields.push(("metrics", address.into()));
         }
         if let Some(fingerprint) = config.listeners.iter().find_map(|l| l.self_made.as_ref()) {
-            fields.push(("self_made_certificate_fingerprint", fingerprint.into()));
+            fields.push(("certificate_fingerprint", fingerprint.into()));
         }
         self.log.say_all(LogLevel::Info, "started", &fields);
     }

@@ -17,10 +17,12 @@ use super::{escape, time};
 use crate::config::{LogFormat, LogLevel, Problem};
 
 /// A field's value.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub enum Value<'a> {
     /// A text; escaped.
     Text(&'a str),
+    /// Something that is made a text only if the line is written; escaped.
+    Shown(&'a dyn std::fmt::Display),
     /// A number.
     Number(u64),
 }
@@ -238,6 +240,7 @@ fn text_line(now: &str, level: LogLevel, event: &str, fields: &[(&str, Value<'_>
         line.push('=');
         match value {
             Value::Text(text) => escape::text(&mut line, text),
+            Value::Shown(shown) => escape::text(&mut line, &shown.to_string()),
             Value::Number(number) => drop(write!(line, "{number}")),
         }
     }
@@ -254,11 +257,36 @@ fn json_line(now: &str, level: LogLevel, event: &str, fields: &[(&str, Value<'_>
         let _ = write!(line, ",\"{name}\":");
         match value {
             Value::Text(text) => escape::json(&mut line, text),
+            Value::Shown(shown) => escape::json(&mut line, &shown.to_string()),
             Value::Number(number) => drop(write!(line, "{number}")),
         }
     }
     line.push_str("}\n");
     line
+}
+
+/// A log whose lines a test reads.
+#[cfg(test)]
+pub(super) struct Captured {
+    pub(super) log: Log,
+    lines: Receiver<Message>,
+}
+
+#[cfg(test)]
+impl Captured {
+    pub(super) fn new(format: LogFormat) -> Captured {
+        let (log, lines) = Log::new(format, LogLevel::Debug);
+        Captured { log, lines }
+    }
+
+    /// What was said since the last call, without the times.
+    pub(super) fn said(&self) -> String {
+        let lines = self.lines.try_iter().filter_map(|m| match m {
+            Message::Line(line) => line.split_once(' ').map(|(_, rest)| rest.to_owned()),
+            Message::Flush(_) => None,
+        });
+        lines.collect()
+    }
 }
 
 #[cfg(test)]

@@ -1,11 +1,13 @@
 //! What shards report, as log lines: a line with a reason for every close, refusal and pin.
 
+use std::fmt;
+
 use weir_core::ids::{ConnId, GroupId};
 use weir_core::seam::Trace;
 
 use super::log::{Log, Value};
 use crate::config::LogLevel;
-use crate::shell::{Level, Sink};
+use crate::report::{Level, Sink};
 
 /// Turns reports of shards into log lines.
 pub struct LogSink {
@@ -14,120 +16,110 @@ pub struct LogSink {
     groups: Vec<String>,
 }
 
+/// `shard.slot.generation`: one name for a connection in all its lines.
+struct Name(u16, ConnId);
+
+impl fmt::Display for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}.{}", self.0, self.1.slot, self.1.generation)
+    }
+}
+
 impl LogSink {
     /// `groups` are the names by place.
     pub fn new(log: Log, groups: Vec<String>) -> LogSink {
         LogSink { log, groups }
     }
 
-    fn group(&self, group: GroupId) -> &str {
-        self.groups
-            .get(usize::from(group.0))
-            .map_or("?", String::as_str)
+    fn client(
+        &self,
+        level: LogLevel,
+        event: &'static str,
+        name: &Name,
+        more: &[(&str, Value<'_>)],
+    ) {
+        let client = [("client", Value::Shown(name))];
+        self.log.say(level, event, &[&client, more].concat());
     }
-}
 
-/// `shard.slot.generation`: one name for a connection in all its lines.
-fn name(shard: u16, conn: ConnId) -> String {
-    format!("{shard}.{}.{}", conn.slot, conn.generation)
-}
-
-impl LogSink {
-    /// What concerns backends, and the errands to them.
-    fn backend_trace(&self, shard: u16, trace: &Trace) {
-        let say = |level, event, fields: &[(&str, Value<'_>)]| self.log.say(level, event, fields);
-        match trace {
-            Trace::BackendReady { conn, group } => say(
-                LogLevel::Info,
-                "backend_ready",
-                &[
-                    ("backend", (&name(shard, *conn)).into()),
-                    ("group", self.group(*group).into()),
-                ],
-            ),
-            Trace::BackendClosed {
-                conn,
-                group,
-                reason,
-            } => say(
-                LogLevel::Info,
-                "backend_closed",
-                &[
-                    ("backend", (&name(shard, *conn)).into()),
-                    ("group", self.group(*group).into()),
-                    ("reason", reason.into()),
-                ],
-            ),
-            Trace::BackendFailed { group, reason } => say(
-                LogLevel::Warn,
-                "backend_failed",
-                &[
-                    ("group", self.group(*group).into()),
-                    ("reason", reason.into()),
-                ],
-            ),
-            Trace::Cancel { matched } => say(
-                LogLevel::Info,
-                "cancel",
-                &[
-                    ("shard", shard.into()),
-                    (
-                        "result",
-                        if *matched { "sent" } else { "no_such_query" }.into(),
-                    ),
-                ],
-            ),
-            _ => {}
-        }
+    fn backend(
+        &self,
+        level: LogLevel,
+        event: &'static str,
+        name: Option<&Name>,
+        group: GroupId,
+        reason: Option<&str>,
+    ) {
+        let group = self
+            .groups
+            .get(usize::from(group.0))
+            .map_or("?", String::as_str);
+        let fields = [
+            name.map(|n| ("backend", Value::Shown(n))),
+            Some(("group", group.into())),
+            reason.map(|r| ("reason", r.into())),
+        ];
+        let fields: Vec<_> = fields.into_iter().flatten().collect();
+        self.log.say(level, event, &fields);
     }
 }
 
 impl Sink for LogSink {
     fn trace(&self, shard: u16, trace: &Trace) {
-        let say = |level, event, fields: &[(&str, Value<'_>)]| self.log.say(level, event, fields);
+        use LogLevel::{Info, Warn};
+        let name = |conn: &ConnId| Name(shard, *conn);
         match trace {
             Trace::ClientReady {
                 conn,
                 user,
                 database,
-            } => say(
-                LogLevel::Info,
-                "client_ready",
-                &[
-                    ("client", (&name(shard, *conn)).into()),
+            } => {
+                let more = [
                     ("user", (&**user).into()),
                     ("database", (&**database).into()),
-                ],
-            ),
-            Trace::ClientClosed { conn, reason } => say(
-                LogLevel::Info,
-                "client_closed",
-                &[
-                    ("client", (&name(shard, *conn)).into()),
-                    ("reason", (*reason).into()),
-                ],
-            ),
-            Trace::Refused { conn, code, reason } => say(
-                LogLevel::Warn,
-                "client_refused",
-                &[
-                    ("client", (&name(shard, *conn)).into()),
-                    ("code", (*code).into()),
-                    ("reason", reason.into()),
-                ],
-            ),
-            Trace::Pinned { conn, reason } => say(
-                LogLevel::Info,
-                "client_pinned",
-                &[
-                    ("client", (&name(shard, *conn)).into()),
-                    ("reason", reason.name().into()),
-                ],
-            ),
-            Trace::BackendReady { .. }
-            | Trace::BackendClosed { .. }
-            | Trace::BackendFailed { .. }
-            | Trace::Cancel { .. } => self.backend_trace(shard, trace),
+                ];
+                self.client(Info, "client_ready", &name(conn), &more);
+            }
+            Trace::ClientClosed { conn, reason } => {
+                self.client(
+                    Info,
+                    "client_closed",
+                    &name(conn),
+                    &[("reason", (*reason).into())],
+                );
+            }
+            Trace::Refused { conn, code, reason } => {
+                let more = [("code", (*code).into()), ("reason", reason.into())];
+                self.client(Warn, "client_refused", &name(conn), &more);
+            }
+            Trace::Pinned { conn, reason } => {
+                let more = [("reason", reason.name().into())];
+                self.client(Info, "client_pinned", &name(conn), &more);
+            }
+            Trace::BackendReady { conn, group } => {
+                self.backend(Info, "backend_ready", Some(&name(conn)), *group, None);
+            }
+            Trace::BackendClosed {
+                conn,
+                group,
+                reason,
+            } => {
+                self.backend(
+                    Info,
+                    "backend_closed",
+                    Some(&name(conn)),
+                    *group,
+                    Some(reason),
+                );
+            }
+            Trace::BackendFailed { group, reason } => {
+                self.backend(Warn, "backend_failed", None, *group, Some(reason));
+            }
+            Trace::Cancel { matched } => {
+                let result = if *matched { "sent" } else { "no_such_query" };
+                let fields = [("shard", shard.into()), ("result", result.into())];
+                self.log.say(Info, "cancel", &fields);
+            }
         }
     }
 
@@ -138,5 +130,95 @@ impl Sink for LogSink {
             Level::Error => LogLevel::Error,
         };
         self.log.say(level, event, &[("reason", (&text).into())]);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use weir_core::pins::PinReason;
+
+    use super::super::log::Captured;
+    use super::*;
+    use crate::config::LogFormat;
+
+    const CONN: ConnId = ConnId {
+        slot: 5,
+        generation: 1,
+    };
+
+    fn line(trace: &Trace) -> String {
+        let captured = Captured::new(LogFormat::Text);
+        LogSink::new(captured.log.clone(), vec!["main".to_owned()]).trace(2, trace);
+        captured.said()
+    }
+
+    #[test]
+    fn every_close_refusal_and_pin_has_a_line_with_its_reason() {
+        let group = GroupId(0);
+        let reason = || "for a reason".to_owned();
+        for (trace, text) in [
+            (
+                Trace::ClientClosed {
+                    conn: CONN,
+                    reason: "drained",
+                },
+                "INFO client_closed client=2.5.1 reason=drained\n",
+            ),
+            (
+                Trace::Refused {
+                    conn: CONN,
+                    code: "28P01",
+                    reason: reason(),
+                },
+                "WARN client_refused client=2.5.1 code=28P01 reason=\"for a reason\"\n",
+            ),
+            (
+                Trace::Pinned {
+                    conn: CONN,
+                    reason: PinReason::Setting,
+                },
+                "INFO client_pinned client=2.5.1 reason=setting\n",
+            ),
+            (
+                Trace::BackendReady { conn: CONN, group },
+                "INFO backend_ready backend=2.5.1 group=main\n",
+            ),
+            (
+                Trace::BackendClosed {
+                    conn: CONN,
+                    group: GroupId(9),
+                    reason: reason(),
+                },
+                "INFO backend_closed backend=2.5.1 group=\"?\" reason=\"for a reason\"\n",
+            ),
+            (
+                Trace::BackendFailed {
+                    group,
+                    reason: reason(),
+                },
+                "WARN backend_failed group=main reason=\"for a reason\"\n",
+            ),
+            (
+                Trace::Cancel { matched: false },
+                "INFO cancel shard=2 result=no_such_query\n",
+            ),
+        ] {
+            assert_eq!(line(&trace), text);
+        }
+    }
+
+    #[test]
+    fn a_user_name_can_not_forge_a_line() {
+        let user = "app\n2026-01-01T00:00:00Z INFO client_ready user=root\u{1b}[2K";
+        let text = line(&Trace::ClientReady {
+            conn: CONN,
+            user: user.into(),
+            database: "a b".into(),
+        });
+        assert_eq!(
+            text,
+            "INFO client_ready client=2.5.1 user=\"app\\n2026-01-01T00:00:00Z INFO client_ready \
+             user=root\\u{1b}[2K\" database=\"a b\"\n"
+        );
     }
 }

@@ -66,6 +66,11 @@ impl Pki {
         let pair = self.pair(name);
         std::fs::write(&pair.cert, cert.pem())?;
         std::fs::write(&pair.key, key.serialize_pem())?;
+        // weir warns of keys that everyone can read.
+        std::fs::set_permissions(
+            &pair.key,
+            std::os::unix::fs::PermissionsExt::from_mode(0o600),
+        )?;
         Ok(())
     }
 

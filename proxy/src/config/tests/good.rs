@@ -55,12 +55,11 @@ fn the_least_file_has_every_default() {
     assert!(config.tls.listeners[0].is_some() && config.tls.groups[0].is_some());
 }
 
-#[test]
-fn every_key_is_taken_over() {
-    let home = Home::new("every");
+/// Every key with a value other than its default.
+fn every_key(home: &Home) -> String {
     let (certificate, key) = home.pair("weir");
     home.write("password", "from file\n");
-    let (config, problems) = home.load(&format!(
+    format!(
         "[proxy]\nio = \"epoll\"\nshards = 3\nmax_client_connections = 10000\nidle_client_timeout = 0\nlogin_timeout = 2.5\n\
          drain_timeout = 1\nlog_format = \"json\"\nlog_level = \"debug\"\nmetrics_listen = \"127.0.0.1:9\"\n\
          [[listeners]]\nlisten = \"0.0.0.0:1\"\ntarget_group = \"two\"\nclient_tls = \"required\"\ntls_certificate = \"{certificate}\"\n\
@@ -71,7 +70,13 @@ fn every_key_is_taken_over() {
          max_connection_pool_size = 1000\nidle_timeout = 1\nborrow_timeout = 0.5\nmax_borrowed_connections = 4\n\
          connection_lifetime = 0\nconnect_timeout = 0.1\n\
          [[users]]\nname = \"a\"\npassword = \"x\"\n[[users]]\nname = \"b\"\npassword_file = \"password\"\n"
-    ));
+    )
+}
+
+#[test]
+fn every_key_is_taken_over() {
+    let home = Home::new("every");
+    let (config, problems) = home.load(&every_key(&home));
     let config = config.unwrap_or_else(|| panic!("{problems:?}"));
     assert_eq!(
         config.process,
