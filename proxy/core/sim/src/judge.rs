@@ -38,12 +38,14 @@ impl Run {
 
     /// A client's statement goes to the server: whoever of its shard has waited longer was passed over.
     pub(crate) fn note_service(&mut self, sock: u32, bytes: &[u8]) {
-        if self
-            .socks
-            .get(&sock)
-            .is_none_or(|s| s.kind != Kind::Backend)
-        {
-            return;
+        match self.socks.get(&sock).map(|s| s.kind) {
+            Some(Kind::Client(client)) => {
+                // An answer, be it weir's own: its wait is over.
+                self.waiting.remove(&self.clients[client].who.id);
+                return;
+            }
+            Some(Kind::Backend) => {}
+            _ => return,
         }
         let Some((id, _)) = mark(&String::from_utf8_lossy(bytes)) else {
             return;
@@ -204,8 +206,9 @@ fn one_client(run: &Run, client: &Client) -> Result<(), String> {
         ));
     }
     let torn_zone = zone && rest.first() == Some(&b'S');
-    // A farewell of weir's or the server's that the client did not stay for.
-    let torn_end = rest.first() == Some(&b'E') && client.end != Some(End::Cut);
+    // A farewell of weir's or the server's that the client did not stay for, or was cut off in by its own idle timeout.
+    let torn_end = rest.first() == Some(&b'E')
+        && (client.end != Some(End::Cut) || run.settings.idle_client_timeout.is_some());
     if !rest.is_empty()
         && !torn_zone
         && !torn_end
