@@ -241,10 +241,17 @@ pub enum Mail {
     },
     /// A cancel request for a client of the receiver.
     Cancel {
+        /// The connection of the sender that it came on.
+        asker: ConnId,
         /// The number given to the client as process id.
         key: u32,
         /// The secret given with it.
         secret: Vec<u8>,
+    },
+    /// A cancel request has reached the server, or found nothing to cancel: the connection that it came on may be closed.
+    CancelDone {
+        /// The connection, of the receiver.
+        asker: ConnId,
     },
     /// What one shard has learned and the others need.
     Profile(Box<ProfileNews>),

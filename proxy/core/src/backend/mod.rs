@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::ids::{ConnId, GroupId, Now};
+use crate::ids::{ConnId, GroupId, Now, ShardId};
 use crate::pool::Waiter;
 use crate::profile::{Known, Profile};
 use crate::timers::Timer;
@@ -182,6 +182,9 @@ pub struct ErrandRun {
     pub backend: ConnId,
     /// Its group.
     pub group: GroupId,
+    /// Whose requests it carries: their connections are closed when it is over, as a server does it, so that who has asked
+    /// knows from when on the cancel can't hit anything any more.
+    pub askers: Vec<(ShardId, ConnId)>,
     /// When it has lasted too long.
     pub deadline: Now,
     /// Its timer.

@@ -15,22 +15,35 @@ use crate::session::Phase;
 use crate::timers::Timer;
 use crate::wire::{Errand, ErrandStep, errors};
 
+/// A shard, and the connection of it that a cancel request came on.
+type Asker = (ShardId, ConnId);
+
 impl Shard {
     /// Finds the shard of a key.
-    pub(super) fn route_cancel(&mut self, now: Now, key: u32, secret: Vec<u8>) {
+    pub(super) fn route_cancel(&mut self, now: Now, asker: ConnId, key: u32, secret: Vec<u8>) {
         let shard = ShardId(u16::try_from(key >> KEY_SLOT_BITS).unwrap_or(u16::MAX));
         if shard == self.id {
-            self.cancel(now, key, &secret);
+            self.cancel(now, (shard, asker), key, &secret);
         } else if shard.0 < self.shards {
-            self.op(Op::Mail {
-                to: shard,
-                body: Mail::Cancel { key, secret },
-            });
+            let body = Mail::Cancel { asker, key, secret };
+            self.op(Op::Mail { to: shard, body });
+        } else {
+            self.cancel_done(now, (self.id, asker));
+        }
+    }
+
+    /// A cancel request is dealt with: the connection it came on is closed.
+    pub(super) fn cancel_done(&mut self, now: Now, (shard, asker): Asker) {
+        if shard == self.id {
+            self.end_client(now, asker, None, "cancel request");
+        } else {
+            let body = Mail::CancelDone { asker };
+            self.op(Op::Mail { to: shard, body });
         }
     }
 
     /// Finds the client of a key, if the secret is the client's.
-    pub(super) fn cancel(&mut self, now: Now, key: u32, secret: &[u8]) {
+    pub(super) fn cancel(&mut self, now: Now, asker: Asker, key: u32, secret: &[u8]) {
         let slot = (key & ((1 << KEY_SLOT_BITS) - 1)).checked_sub(1);
         let id = slot.and_then(|slot| self.table.at(slot));
         let matched = id.is_some_and(|id| {
@@ -39,23 +52,34 @@ impl Shard {
             })
         });
         self.trace(Trace::Cancel { matched });
-        if matched && let Some(id) = id {
-            self.cancel_client(now, id);
+        let under_way = match id {
+            Some(id) if matched => self.cancel_client(now, id),
+            _ => None,
+        };
+        match under_way {
+            Some(errand) => {
+                if let Some(Conn::Errand(run)) = self.table.get_mut(errand) {
+                    run.askers.push(asker);
+                }
+            }
+            None => self.cancel_done(now, asker),
         }
     }
 
-    fn cancel_client(&mut self, now: Now, id: ConnId) {
-        let Some(client) = self.client(id) else {
-            return;
-        };
+    /// Answers the errand that carries the request, if one is needed.
+    fn cancel_client(&mut self, now: Now, id: ConnId) -> Option<ConnId> {
+        let client = self.client(id)?;
         match client.lent {
             Some(backend) if !client.conversation.owes_nothing() => {
                 self.stats.cancels += 1;
                 self.send_errand(now, backend);
+                self.backend(backend)?.errand
             }
-            Some(_) => {}
-            None if client.wait.is_some() => self.cancel_waiting(now, id),
-            None => {}
+            None if client.wait.is_some() => {
+                self.cancel_waiting(now, id);
+                None
+            }
+            Some(_) | None => None,
         }
     }
 
@@ -90,6 +114,7 @@ impl Shard {
             errand: Errand::new(key),
             backend: backend_id,
             group,
+            askers: Vec::new(),
             deadline: now.after(MEND_TIMEOUT),
             timer: Timer::default(),
         };
@@ -174,6 +199,9 @@ impl Shard {
             conn: id,
             how: Close::Now,
         });
+        for asker in core::mem::take(&mut run.askers) {
+            self.cancel_done(now, asker);
+        }
         self.after_errand(now, run.backend);
     }
 }

@@ -111,8 +111,7 @@ impl Shard {
                 return false;
             }
             LoginStep::Cancel { key, secret } => {
-                self.end_client(now, id, None, "cancel request");
-                self.route_cancel(now, key, secret);
+                self.route_cancel(now, id, key, secret);
                 return false;
             }
             LoginStep::Identify(startup) => return self.identify(now, id, &startup),

@@ -32,7 +32,8 @@ impl Shard {
                 to,
                 idle_only,
             } => self.recall(now, group, permits, to, idle_only),
-            Mail::Cancel { key, secret } => self.cancel(now, key, &secret),
+            Mail::Cancel { asker, key, secret } => self.cancel(now, (from, asker), key, &secret),
+            Mail::CancelDone { asker } => self.cancel_done(now, (self.id, asker)),
             Mail::Profile(news) => self.news_heard(now, *news),
             Mail::Gate(identity, word) => self.gate_heard(now, identity, word),
         }
