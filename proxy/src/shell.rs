@@ -7,6 +7,7 @@ use std::sync::{Arc, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Instant;
 
+use weir_core::backend::MovedBackend;
 use weir_core::ids::{Now, ShardId};
 use weir_core::settings::Settings;
 use weir_core::shard::{Shard, ShardSetup, Shared, Stats};
@@ -18,10 +19,14 @@ pub use crate::report::{Level, Sink, TargetAddresses};
 use crate::io::Io;
 use crate::ring::{self, Ring};
 use crate::shards::hash::{self, Request};
+use crate::shards::machine::Machine;
 use crate::shards::mailbox::{Letter, Mailbox};
 use crate::shards::{Driver, Face, Parts};
 use crate::sys;
 use crate::tls::TlsContexts;
+
+#[cfg(test)]
+mod tests;
 
 /// Which I/O the shards use.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -37,7 +42,7 @@ pub enum IoChoice {
 /// Where clients come in; in the order of `Settings::listeners`.
 #[derive(Clone, Copy, Debug)]
 pub struct ListenerSetup {
-    /// Address and port.
+    /// Address and port; port 0 takes a free one, see [`Running::addresses`].
     pub addr: SocketAddr,
 }
 
@@ -74,19 +79,22 @@ impl std::fmt::Display for ShellError {
 impl std::error::Error for ShellError {}
 
 /// A data plane that runs.
-pub struct Running {
-    mailboxes: Arc<Vec<Arc<Mailbox>>>,
+///
+/// `B` is the core's side of a backend on its way between shards.
+pub struct Running<B = Box<MovedBackend>> {
+    mailboxes: Arc<Vec<Arc<Mailbox<B>>>>,
     faces: Vec<Arc<Face>>,
     threads: Vec<JoinHandle<()>>,
     io: &'static str,
+    addresses: Vec<SocketAddr>,
 }
 
 /// What a shard's thread tells at its start: its mailbox, or why it can't use io_uring.
-type Proof = Result<Mailbox, String>;
+type Proof<B> = Result<Mailbox<B>, String>;
 
 /// What a shard's thread is told then.
-struct Go {
-    mailboxes: Arc<Vec<Arc<Mailbox>>>,
+struct Go<B> {
+    mailboxes: Arc<Vec<Arc<Mailbox<B>>>>,
     sockets: Vec<TcpListener>,
 }
 
@@ -99,9 +107,9 @@ enum Halt {
 }
 
 /// A thread before it runs its loop.
-struct Recruit {
-    proof: Receiver<Proof>,
-    go: Sender<Go>,
+struct Recruit<B> {
+    proof: Receiver<Proof<B>>,
+    go: Sender<Go<B>>,
     thread: JoinHandle<()>,
     face: Arc<Face>,
 }
@@ -111,6 +119,43 @@ struct Recruit {
 /// # Errors
 /// When an address can't be listened on, threads can't be started, or io_uring was asked for and is denied.
 pub fn start(setup: ShellSetup) -> Result<Running, ShellError> {
+    let make = cores(&setup)?;
+    launch(setup, Arc::new(make))
+}
+
+/// Makes a core for each shard.
+fn cores(setup: &ShellSetup) -> Result<impl Fn(u16, Now) -> Shard + use<>, ShellError> {
+    let shared: Arc<Shared> = Arc::default();
+    let shards = setup.shards.max(1);
+    let seeds: Result<Vec<_>, _> = (0..shards).map(|_| seed()).collect();
+    let seeds = seeds?;
+    let settings = Arc::clone(&setup.settings);
+    let mock_secret = setup.mock_secret;
+    Ok(move |number: u16, now| {
+        let setup = ShardSetup {
+            id: ShardId(number),
+            shards,
+            settings: Arc::clone(&settings),
+            seed: seeds.get(usize::from(number)).copied().unwrap_or_default(),
+            mock_secret,
+            shared: Arc::clone(&shared),
+        };
+        Shard::new(setup, now)
+    })
+}
+
+fn seed() -> Result<[u8; 32], ShellError> {
+    let mut seed = [0; 32];
+    aws_lc_rs::rand::fill(&mut seed)
+        .map_err(|_| ShellError("the system gives no random numbers".to_owned()))?;
+    Ok(seed)
+}
+
+/// Makes a shard's machine, on the shard's thread.
+type Make<M> = Arc<dyn Fn(u16, Now) -> M + Send + Sync>;
+
+/// [`start`] with machines of the caller's choice.
+fn launch<M: Machine>(setup: ShellSetup, make: Make<M>) -> Result<Running<M::Moved>, ShellError> {
     let hasher =
         hash::start().map_err(|e| ShellError(format!("can't start the hash thread: {e}")))?;
     // Sharing an address between the shards must not mean sharing it with somebody else's process.
@@ -119,7 +164,6 @@ pub fn start(setup: ShellSetup) -> Result<Running, ShellError> {
         drop(probe.map_err(|error| cannot_listen(listener.addr, &error))?);
     }
     let epoch = Instant::now();
-    let shared: Arc<Shared> = Arc::default();
     let mut uring = setup.io != IoChoice::Epoll;
     loop {
         let mut recruits = Vec::new();
@@ -129,7 +173,7 @@ pub fn start(setup: ShellSetup) -> Result<Running, ShellError> {
                 uring,
                 epoch,
                 hasher: hasher.clone(),
-                core: shard_setup(&setup, number, &shared)?,
+                make: Arc::clone(&make),
                 tls: setup.tls.clone(),
                 targets: Arc::clone(&setup.targets),
                 sink: Arc::clone(&setup.sink),
@@ -151,31 +195,21 @@ pub fn start(setup: ShellSetup) -> Result<Running, ShellError> {
     }
 }
 
-fn shard_setup(
-    setup: &ShellSetup,
-    number: u16,
-    shared: &Arc<Shared>,
-) -> Result<ShardSetup, ShellError> {
-    let mut seed = [0; 32];
-    aws_lc_rs::rand::fill(&mut seed)
-        .map_err(|_| ShellError("the system gives no random numbers".to_owned()))?;
-    Ok(ShardSetup {
-        id: ShardId(number),
-        shards: setup.shards.max(1),
-        settings: Arc::clone(&setup.settings),
-        seed,
-        mock_secret: setup.mock_secret,
-        shared: Arc::clone(shared),
-    })
-}
-
-/// For each shard a socket for each listener.
-fn listening_sockets(setup: &ShellSetup) -> Result<Vec<Vec<TcpListener>>, ShellError> {
-    let one = |l: &ListenerSetup| {
-        sys::listening_socket(l.addr).map_err(|error| cannot_listen(l.addr, &error))
+/// For each shard a socket for each of the addresses. A port that was free to choose is written into the address by the
+/// first shard and taken by the others.
+fn listening_sockets(
+    shards: u16,
+    addresses: &mut [SocketAddr],
+) -> Result<Vec<Vec<TcpListener>>, ShellError> {
+    let one = |address: &mut SocketAddr| {
+        let socket = sys::listening_socket(*address).and_then(|socket| {
+            *address = socket.local_addr()?;
+            Ok(socket)
+        });
+        socket.map_err(|error| cannot_listen(*address, &error))
     };
-    (0..setup.shards.max(1))
-        .map(|_| setup.listeners.iter().map(one).collect())
+    (0..shards.max(1))
+        .map(|_| addresses.iter_mut().map(one).collect())
         .collect()
 }
 
@@ -186,18 +220,18 @@ fn cannot_listen(addr: SocketAddr, error: &std::io::Error) -> ShellError {
 }
 
 /// What a shard's thread takes along.
-struct Post {
+struct Post<M: Machine> {
     number: u16,
     uring: bool,
     epoch: Instant,
-    hasher: Sender<Request>,
-    core: ShardSetup,
+    hasher: Sender<Request<M::Moved>>,
+    make: Make<M>,
     tls: TlsContexts,
     targets: TargetAddresses,
     sink: Arc<dyn Sink>,
 }
 
-fn recruit(post: Post) -> Result<Recruit, ShellError> {
+fn recruit<M: Machine>(post: Post<M>) -> Result<Recruit<M::Moved>, ShellError> {
     let (proof_to, proof) = channel();
     let (go, go_from) = channel();
     let face: Arc<Face> = Arc::default();
@@ -216,7 +250,11 @@ fn recruit(post: Post) -> Result<Recruit, ShellError> {
 
 /// Waits for every thread's proof, then lets all of them go, or none. Nobody listens before it is known that there will be
 /// someone to serve.
-fn muster(setup: &ShellSetup, recruits: Vec<Recruit>, io: &'static str) -> Result<Running, Halt> {
+fn muster<B>(
+    setup: &ShellSetup,
+    recruits: Vec<Recruit<B>>,
+    io: &'static str,
+) -> Result<Running<B>, Halt> {
     let ended = || {
         Halt::Failed(ShellError(
             "a shard's thread has ended at its start".to_owned(),
@@ -232,7 +270,8 @@ fn muster(setup: &ShellSetup, recruits: Vec<Recruit>, io: &'static str) -> Resul
         }
     }
     let mailboxes = Arc::new(mailboxes);
-    let sockets = listening_sockets(setup).map_err(Halt::Failed)?;
+    let mut addresses: Vec<SocketAddr> = setup.listeners.iter().map(|l| l.addr).collect();
+    let sockets = listening_sockets(setup.shards, &mut addresses).map_err(Halt::Failed)?;
     let (mut faces, mut threads) = (Vec::new(), Vec::new());
     for (recruit, sockets) in recruits.into_iter().zip(sockets) {
         let go = Go {
@@ -248,21 +287,27 @@ fn muster(setup: &ShellSetup, recruits: Vec<Recruit>, io: &'static str) -> Resul
         faces,
         threads,
         io,
+        addresses,
     })
 }
 
 /// A shard's thread.
-fn serve(post: Post, face: &Arc<Face>, proof: &Sender<Proof>, go: &Receiver<Go>) {
+fn serve<M: Machine>(
+    post: Post<M>,
+    face: &Arc<Face>,
+    proof: &Sender<Proof<M::Moved>>,
+    go: &Receiver<Go<M::Moved>>,
+) {
     // Where there are fewer cores than shards, or the kernel won't, the scheduler decides.
     let _ = sys::pin_to_core(usize::from(post.number));
     if post.uring {
         match ring::self_test() {
-            Ok(io) => run::<Ring>(io, post, face, proof, go),
+            Ok(io) => run::<M, Ring>(io, post, face, proof, go),
             Err(refusal) => drop(proof.send(Err(refusal.to_string()))),
         }
     } else {
         match Poller::new() {
-            Ok(io) => run::<Poller>(io, post, face, proof, go),
+            Ok(io) => run::<M, Poller>(io, post, face, proof, go),
             Err(error) => {
                 drop(proof.send(Err(format!("epoll failed: {error}; raise LimitNOFILE"))))
             }
@@ -270,7 +315,13 @@ fn serve(post: Post, face: &Arc<Face>, proof: &Sender<Proof>, go: &Receiver<Go>)
     }
 }
 
-fn run<I: Io>(io: I, post: Post, face: &Arc<Face>, proof: &Sender<Proof>, go: &Receiver<Go>) {
+fn run<M: Machine, I: Io>(
+    io: I,
+    post: Post<M>,
+    face: &Arc<Face>,
+    proof: &Sender<Proof<M::Moved>>,
+    go: &Receiver<Go<M::Moved>>,
+) {
     if proof.send(Ok(Mailbox::new(io.waker()))).is_err() {
         return;
     }
@@ -280,7 +331,7 @@ fn run<I: Io>(io: I, post: Post, face: &Arc<Face>, proof: &Sender<Proof>, go: &R
     let now = Now(u64::try_from(post.epoch.elapsed().as_nanos()).unwrap_or(u64::MAX));
     let mut driver = Driver::new(Parts {
         io,
-        core: Shard::new(post.core, now),
+        machine: (post.make)(post.number, now),
         number: post.number,
         epoch: post.epoch,
         mailboxes,
@@ -296,8 +347,8 @@ fn run<I: Io>(io: I, post: Post, face: &Arc<Face>, proof: &Sender<Proof>, go: &R
     driver.run();
 }
 
-impl Running {
-    fn tell_all(&self, letter: impl Fn() -> Letter) {
+impl<B> Running<B> {
+    fn tell_all(&self, letter: impl Fn() -> Letter<B>) {
         for mailbox in self.mailboxes.iter() {
             mailbox.put(letter());
         }
@@ -346,6 +397,12 @@ impl Running {
     #[must_use]
     pub fn io(&self) -> &'static str {
         self.io
+    }
+
+    /// The addresses listened on, in the order of the listeners.
+    #[must_use]
+    pub fn addresses(&self) -> &[SocketAddr] {
+        &self.addresses
     }
 
     /// A number by shard that grows while the shard is alive, at least once a second.

@@ -344,6 +344,13 @@ impl Io for Poller {
         }
     }
 
+    fn abort(&mut self, key: Key) {
+        if let Some(socket) = self.sockets.get_mut(key) {
+            socket.broken = true;
+            crate::sys::shutdown(socket.fd.as_fd(), Shutdown::Both);
+        }
+    }
+
     fn release(&mut self, key: Key) {
         if self.sockets.remove(key).is_some() {
             self.ready.push_back(Happened::Released { key });
@@ -358,15 +365,12 @@ impl Io for Poller {
             let fd = socket.fd.as_raw_fd();
             let _ = self.epoll.control(libc::EPOLL_CTL_DEL, fd, 0, 0);
         }
-        let fd = socket.is_quiet().then_some(socket.fd);
+        let reported = self.ready.iter().any(|happened| match happened {
+            Happened::Received { key: k, .. } | Happened::Ended { key: k, .. } => *k == key,
+            _ => false,
+        });
+        let fd = (!reported && socket.is_quiet()).then_some(socket.fd);
         self.ready.push_back(Happened::Detached { key, fd });
-    }
-
-    fn backlog(&self, key: Key) -> usize {
-        let socket = self.sockets.get(key);
-        socket
-            .and_then(|s| s.backlog.as_ref())
-            .map_or(0, |b| b.len())
     }
 
     fn wait(&mut self, at_most: Duration) {
@@ -409,7 +413,10 @@ impl Io for Poller {
     }
 
     fn stats(&self) -> IoStats {
-        self.stats
+        IoStats {
+            sockets: self.sockets.len() as u64,
+            ..self.stats
+        }
     }
 }
 

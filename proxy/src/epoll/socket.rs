@@ -95,6 +95,7 @@ impl Socket {
 #[derive(Default)]
 pub(super) struct Sockets {
     table: Vec<Option<Socket>>,
+    live: usize,
 }
 
 impl Sockets {
@@ -104,6 +105,7 @@ impl Sockets {
             self.table.resize_with(index + 1, || None);
         }
         if let Some(place) = self.table.get_mut(index) {
+            self.live += usize::from(place.is_none());
             *place = Some(socket);
         }
     }
@@ -118,8 +120,14 @@ impl Sockets {
         (socket.generation == key.generation).then_some(socket)
     }
 
+    pub(super) fn len(&self) -> usize {
+        self.live
+    }
+
     pub(super) fn remove(&mut self, key: Key) -> Option<Socket> {
         self.get(key)?;
-        self.table.get_mut(key.index as usize)?.take()
+        let socket = self.table.get_mut(key.index as usize)?.take()?;
+        self.live -= 1;
+        Some(socket)
     }
 }

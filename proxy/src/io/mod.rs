@@ -98,6 +98,8 @@ pub struct IoStats {
     pub buffers_exhausted: u64,
     /// Times a socket did not take everything at once.
     pub congested: u64,
+    /// Gauge: sockets of clients and backends, those included that are being closed.
+    pub sockets: u64,
 }
 
 /// The operating system's side of one shard. All calls come from the shard's own thread.
@@ -126,14 +128,14 @@ pub(crate) trait Io {
     /// Sends FIN after everything sent before, then reports [`Happened::Finished`] or [`Happened::SendFailed`].
     fn finish(&mut self, key: Key);
 
+    /// Ends both directions at once; reading ends soon after, what had arrived is still reported.
+    fn abort(&mut self, key: Key);
+
     /// Closes at once; what waits is dropped. Reports [`Happened::Released`] and nothing else of this key.
     fn release(&mut self, key: Key);
 
     /// Gives the socket up without closing it.
     fn detach(&mut self, key: Key);
-
-    /// Bytes kept back for a socket.
-    fn backlog(&self, key: Key) -> usize;
 
     /// Waits for something to happen, at most this long.
     fn wait(&mut self, at_most: Duration);

@@ -145,6 +145,11 @@ impl Buffers {
         self.offered > 0
     }
 
+    #[cfg(test)]
+    pub(super) fn all_offered(&self) -> bool {
+        self.offered == COUNT
+    }
+
     /// Leaves the memory to the kernel, which may still write to it.
     pub(super) fn leak(&mut self) {
         self.entries.leaked = true;

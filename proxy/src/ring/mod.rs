@@ -15,9 +15,12 @@ mod probe;
 mod socket;
 mod submit;
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::VecDeque;
-use std::net::{SocketAddr, TcpListener};
-use std::os::fd::OwnedFd;
+use std::net::{Shutdown, SocketAddr, TcpListener};
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -138,19 +141,19 @@ impl Io for Ring {
         }
     }
 
+    fn abort(&mut self, key: Key) {
+        if let Some(socket) = self.sockets.get_mut(key) {
+            socket.broken = true;
+            crate::sys::shutdown(socket.fd.as_fd(), Shutdown::Both);
+        }
+    }
+
     fn release(&mut self, key: Key) {
         self.start_release(key);
     }
 
     fn detach(&mut self, key: Key) {
         self.start_detach(key);
-    }
-
-    fn backlog(&self, key: Key) -> usize {
-        let socket = self.sockets.get(key);
-        socket
-            .and_then(|s| s.backlog.as_ref())
-            .map_or(0, |b| b.len())
     }
 
     fn wait(&mut self, at_most: Duration) {
@@ -195,7 +198,10 @@ impl Io for Ring {
     }
 
     fn stats(&self) -> IoStats {
-        self.stats
+        IoStats {
+            sockets: self.sockets.len() as u64,
+            ..self.stats
+        }
     }
 }
 

@@ -71,6 +71,7 @@ impl Socket {
 #[derive(Default)]
 pub(super) struct Sockets {
     table: Vec<Option<Socket>>,
+    live: usize,
 }
 
 impl Sockets {
@@ -80,6 +81,7 @@ impl Sockets {
             self.table.resize_with(index + 1, || None);
         }
         if let Some(place) = self.table.get_mut(index) {
+            self.live += usize::from(place.is_none());
             debug_assert!(place.as_ref().is_none_or(|s| s.in_flight == 0));
             *place = Some(Socket::new(fd, key.generation));
         }
@@ -95,9 +97,15 @@ impl Sockets {
         (socket.generation == key.generation).then_some(socket)
     }
 
+    pub(super) fn len(&self) -> usize {
+        self.live
+    }
+
     pub(super) fn remove(&mut self, key: Key) -> Option<Socket> {
         self.get(key)?;
-        self.table.get_mut(key.index as usize)?.take()
+        let socket = self.table.get_mut(key.index as usize)?.take()?;
+        self.live -= 1;
+        Some(socket)
     }
 
     pub(super) fn keys(&self) -> Vec<Key> {

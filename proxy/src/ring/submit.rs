@@ -335,7 +335,11 @@ impl Ring {
         if !idle {
             return;
         }
-        if let Some(socket) = self.sockets.remove(key) {
+        if let Some(mut socket) = self.sockets.remove(key) {
+            // What arrived just before the receive was cancelled is still in the socket.
+            let peeked = crate::sys::receive(socket.raw_fd(), &mut [0], libc::MSG_PEEK);
+            let quiet = |error: io::Error| error.kind() == io::ErrorKind::WouldBlock;
+            socket.tainted |= !peeked.is_err_and(quiet);
             let fd = (!socket.tainted).then_some(socket.fd);
             self.ready.push_back(Happened::Detached { key, fd });
         }

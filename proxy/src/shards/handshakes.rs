@@ -5,10 +5,11 @@ use weir_core::limits::HANDSHAKE_STEPS_PER_TURN;
 use weir_core::seam::{Event, Lost};
 
 use super::Driver;
+use super::machine::Machine;
 use crate::io::{Ended, Io, Key, Lent, Piece};
 use crate::report::Level;
 
-impl<I: Io> Driver<I> {
+impl<M: Machine, I: Io> Driver<M, I> {
     /// Keeps what came for a handshake until its turn comes.
     pub(super) fn keep_for_handshake(&mut self, key: Key, conn: ConnId, lent: Lent) {
         let bytes = self.io.bytes(&lent);

@@ -1,17 +1,17 @@
 //! What the operating system reports, on its way to the core.
 
-use std::net::{IpAddr, Ipv4Addr};
 use std::os::fd::{AsFd, OwnedFd};
 
 use weir_core::ids::{ConnId, ListenerId};
 use weir_core::limits::LINGER_PEER;
 use weir_core::seam::{Event, Lost};
 
+use super::machine::Machine;
 use super::mailbox::Letter;
 use super::{Driver, Source};
 use crate::io::{Ended, Happened, Io, Key, Lent, Piece};
 
-impl<I: Io> Driver<I> {
+impl<M: Machine, I: Io> Driver<M, I> {
     pub(super) fn happened(&mut self, happened: Happened) {
         match happened {
             Happened::Accepted { listener, fd } => self.accepted(listener, fd),
@@ -29,7 +29,7 @@ impl<I: Io> Driver<I> {
                     self.tell(Event::Drained { conn });
                 }
             }
-            Happened::SendFailed { key } => self.lost(key, Lost::Reset),
+            Happened::SendFailed { key } => self.send_failed(key),
             Happened::Finished { key } => self.finished(key),
             Happened::Released { key } => {
                 self.sockets.remove(key);
@@ -40,9 +40,12 @@ impl<I: Io> Driver<I> {
     }
 
     fn accepted(&mut self, listener: u16, fd: OwnedFd) {
-        let peer =
-            crate::sys::peer_of(fd.as_fd()).map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |a| a.ip());
-        let Some(conn) = self.core.accept(self.now, ListenerId(listener), peer) else {
+        // A client that has no address any more has gone.
+        let Some(peer) = crate::sys::peer_of(fd.as_fd()) else {
+            return;
+        };
+        let listening = ListenerId(listener);
+        let Some(conn) = self.machine.accept(self.now, listening, peer.ip()) else {
             return;
         };
         let key = self.sockets.insert(conn);
@@ -59,10 +62,12 @@ impl<I: Io> Driver<I> {
             return;
         };
         let Some(conn) = socket.conn else { return };
+        socket.connecting = false;
         match result {
             Ok(()) => {
                 socket.addresses = Vec::new();
-                self.io.read(key, true);
+                let read = socket.read;
+                self.io.read(key, read);
                 self.tell(Event::Connected { conn });
             }
             Err(error) => {
@@ -71,7 +76,7 @@ impl<I: Io> Driver<I> {
                     .map_or_else(String::new, |a| a.to_string());
                 let left = std::mem::take(&mut socket.addresses);
                 socket.conn = None;
-                self.io.release(key);
+                self.release(key);
                 // The next address needs a socket, and so a key, of its own.
                 let next = self.sockets.insert(conn);
                 if let Some(socket) = self.sockets.get_mut(next) {
@@ -89,6 +94,7 @@ impl<I: Io> Driver<I> {
             return;
         };
         match socket.conn {
+            Some(_) if socket.told_end => self.io.give_back(lent),
             Some(conn) if socket.tls.is_none() => self.deliver_plain(conn, lent),
             Some(conn) if !socket.handshaking => self.decrypt(key, conn, lent),
             Some(conn) => self.keep_for_handshake(key, conn, lent),
@@ -99,7 +105,8 @@ impl<I: Io> Driver<I> {
 
     fn deliver_plain(&mut self, conn: ConnId, lent: Lent) {
         let bytes = self.io.bytes(&lent);
-        self.core.handle(self.now, Event::Received { conn, bytes });
+        self.machine
+            .handle(self.now, Event::Received { conn, bytes });
         self.source = Source::Lent(lent);
         self.do_ops();
         if let Source::Lent(lent) = std::mem::replace(&mut self.source, Source::Nowhere) {
@@ -136,7 +143,8 @@ impl<I: Io> Driver<I> {
             return;
         }
         let bytes = &self.plain;
-        self.core.handle(self.now, Event::Received { conn, bytes });
+        self.machine
+            .handle(self.now, Event::Received { conn, bytes });
         self.source = Source::Plain;
         self.do_ops();
         self.source = Source::Nowhere;
@@ -148,9 +156,9 @@ impl<I: Io> Driver<I> {
         };
         socket.ended = Some(how);
         if socket.conn.is_none() {
-            // Nothing is owed to a peer that is gone, except what it may still be reading.
-            if socket.moving.is_none() && (how == Ended::Reset || self.io.backlog(key) == 0) {
-                self.io.release(key);
+            // A peer that has only finished sending may still be reading what is on its way to it.
+            if socket.moving.is_none() && (how == Ended::Reset || socket.finished) {
+                self.release(key);
             }
             return;
         }
@@ -171,9 +179,32 @@ impl<I: Io> Driver<I> {
             return;
         };
         match socket.conn {
-            Some(conn) => self.tell(Event::Closed { conn, why }),
-            None if socket.moving.is_none() => self.io.release(key),
-            None => {}
+            Some(conn) if !socket.told_end => {
+                socket.told_end = true;
+                let why = if socket.failed && why == Lost::Eof {
+                    Lost::Reset
+                } else {
+                    why
+                };
+                self.tell(Event::Closed { conn, why });
+            }
+            None if socket.moving.is_none() => self.release(key),
+            _ => {}
+        }
+    }
+
+    /// What is sent does not arrive any more. What the peer had sent before may say why, and is still read.
+    fn send_failed(&mut self, key: Key) {
+        let Some(socket) = self.sockets.get_mut(key) else {
+            return;
+        };
+        socket.failed = true;
+        let read = socket.conn.is_some() && socket.read && socket.ended.is_none();
+        if read {
+            // The end of reading follows soon, and tells the core.
+            self.io.abort(key);
+        } else {
+            self.lost(key, Lost::Reset);
         }
     }
 
@@ -182,11 +213,11 @@ impl<I: Io> Driver<I> {
         let Some(socket) = self.sockets.get_mut(key) else {
             return;
         };
-        if socket.ended.is_some() {
-            self.io.release(key);
+        socket.finished = true;
+        if socket.ended.is_some() || socket.failed {
+            self.release(key);
             return;
         }
-        self.io.read(key, true);
         self.leaving.push_back((self.now.after(LINGER_PEER), key));
     }
 

@@ -9,14 +9,14 @@ use weir_core::seam::HashJob;
 use super::mailbox::{Letter, Mailbox};
 
 /// A hash to compute, and where the result goes.
-pub(crate) struct Request {
+pub(crate) struct Request<B> {
     pub(crate) conn: ConnId,
     pub(crate) job: HashJob,
-    pub(crate) answer_to: Arc<Mailbox>,
+    pub(crate) answer_to: Arc<Mailbox<B>>,
 }
 
 /// Starts the thread; it ends when all senders are gone.
-pub(crate) fn start() -> std::io::Result<Sender<Request>> {
+pub(crate) fn start<B: Send + 'static>() -> std::io::Result<Sender<Request<B>>> {
     let (sender, receiver) = channel();
     std::thread::Builder::new()
         .name("weir-hash".to_owned())
@@ -24,7 +24,7 @@ pub(crate) fn start() -> std::io::Result<Sender<Request>> {
     Ok(sender)
 }
 
-fn work(requests: &Receiver<Request>) {
+fn work<B>(requests: &Receiver<Request<B>>) {
     while let Ok(Request {
         conn,
         job,

@@ -3,7 +3,6 @@
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use weir_core::backend::MovedBackend;
 use weir_core::ids::{ConnId, ShardId};
 use weir_core::seam::Mail;
 use weir_core::settings::Settings;
@@ -13,17 +12,17 @@ use crate::tls::TlsContexts;
 use crate::tls::session::Session;
 
 /// What a shard may be told.
-pub(crate) enum Letter {
+pub(crate) enum Letter<B> {
     /// From another shard's core.
     Mail { from: ShardId, body: Mail },
     /// A backend comes over, with its socket and TLS state.
     Moved {
-        body: Box<MovedBackend>,
+        body: B,
         fd: OwnedFd,
         tls: Option<Box<Session>>,
     },
     /// A backend was lost on its way.
-    MoveFailed { body: Box<MovedBackend> },
+    MoveFailed { body: B },
     /// A password hash is done.
     Hashed {
         conn: ConnId,
@@ -41,13 +40,13 @@ pub(crate) enum Letter {
 }
 
 /// Where letters for one shard lie.
-pub(crate) struct Mailbox {
-    letters: Mutex<Vec<Letter>>,
+pub(crate) struct Mailbox<B> {
+    letters: Mutex<Vec<Letter<B>>>,
     waker: Waker,
 }
 
-impl Mailbox {
-    pub(crate) fn new(waker: Waker) -> Mailbox {
+impl<B> Mailbox<B> {
+    pub(crate) fn new(waker: Waker) -> Mailbox<B> {
         Mailbox {
             letters: Mutex::new(Vec::new()),
             waker,
@@ -55,7 +54,7 @@ impl Mailbox {
     }
 
     /// Puts a letter down and wakes the shard if it may be asleep.
-    pub(crate) fn put(&self, letter: Letter) {
+    pub(crate) fn put(&self, letter: Letter<B>) {
         let mut letters = self.letters.lock().unwrap_or_else(PoisonError::into_inner);
         let first = letters.is_empty();
         letters.push(letter);
@@ -66,7 +65,7 @@ impl Mailbox {
     }
 
     /// Takes all letters, in the order in which they came, into `into`, which must be empty.
-    pub(crate) fn take(&self, into: &mut Vec<Letter>) {
+    pub(crate) fn take(&self, into: &mut Vec<Letter<B>>) {
         let mut letters = self.letters.lock().unwrap_or_else(PoisonError::into_inner);
         std::mem::swap(&mut *letters, into);
     }

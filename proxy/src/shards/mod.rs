@@ -6,6 +6,7 @@
 mod handshakes;
 mod happenings;
 pub(crate) mod hash;
+pub(crate) mod machine;
 pub(crate) mod mailbox;
 mod ops;
 mod sockets;
@@ -19,12 +20,13 @@ use std::time::{Duration, Instant};
 use weir_core::ids::{ConnId, Now};
 use weir_core::limits::{ACCEPT_PAUSE, HEARTBEAT, STATS_INTERVAL};
 use weir_core::seam::Event;
-use weir_core::shard::{Shard, Stats};
+use weir_core::shard::Stats;
 
 use crate::io::{Io, IoStats, Key, Lent};
-use crate::report::{Sink, TargetAddresses};
+use crate::report::{Level, Sink, TargetAddresses};
 use crate::tls::TlsContexts;
 use hash::Request;
+use machine::Machine;
 use mailbox::{Letter, Mailbox};
 use sockets::Sockets;
 
@@ -40,17 +42,17 @@ pub(crate) struct Face {
 }
 
 /// What a driver is made from.
-pub(crate) struct Parts<I> {
+pub(crate) struct Parts<M: Machine, I> {
     pub(crate) io: I,
-    pub(crate) core: Shard,
+    pub(crate) machine: M,
     pub(crate) number: u16,
     pub(crate) epoch: Instant,
-    pub(crate) mailboxes: Arc<Vec<Arc<Mailbox>>>,
+    pub(crate) mailboxes: Arc<Vec<Arc<Mailbox<M::Moved>>>>,
     pub(crate) face: Arc<Face>,
     pub(crate) tls: TlsContexts,
     pub(crate) targets: TargetAddresses,
     pub(crate) sink: Arc<dyn Sink>,
-    pub(crate) hasher: Sender<Request>,
+    pub(crate) hasher: Sender<Request<M::Moved>>,
 }
 
 /// Where the bytes of the event at hand lie.
@@ -70,19 +72,19 @@ enum Later {
 }
 
 /// One shard's loop.
-pub(crate) struct Driver<I> {
+pub(crate) struct Driver<M: Machine, I> {
     io: I,
-    core: Shard,
+    machine: M,
     number: u16,
     epoch: Instant,
     now: Now,
-    mailboxes: Arc<Vec<Arc<Mailbox>>>,
+    mailboxes: Arc<Vec<Arc<Mailbox<M::Moved>>>>,
     face: Arc<Face>,
     tls: TlsContexts,
     targets: TargetAddresses,
     sink: Arc<dyn Sink>,
-    hasher: Sender<Request>,
-    sockets: Sockets,
+    hasher: Sender<Request<M::Moved>>,
+    sockets: Sockets<M::Moved>,
     source: Source,
     /// Decrypted bytes of the event at hand.
     plain: Vec<u8>,
@@ -95,17 +97,17 @@ pub(crate) struct Driver<I> {
     /// Accepting stands still until then.
     accept_at: Option<Now>,
     accept_warned_at: Option<Now>,
-    letters: Vec<Letter>,
+    letters: Vec<Letter<M::Moved>>,
     published_at: Now,
     unpublished: bool,
     stopping: bool,
 }
 
-impl<I: Io> Driver<I> {
-    pub(crate) fn new(parts: Parts<I>) -> Driver<I> {
+impl<M: Machine, I: Io> Driver<M, I> {
+    pub(crate) fn new(parts: Parts<M, I>) -> Driver<M, I> {
         Driver {
             io: parts.io,
-            core: parts.core,
+            machine: parts.machine,
             number: parts.number,
             epoch: parts.epoch,
             now: Now::default(),
@@ -171,7 +173,7 @@ impl<I: Io> Driver<I> {
             HEARTBEAT
         };
         [
-            until(self.core.deadline()),
+            until(self.machine.deadline()),
             until(self.flushing.front().map(|(at, _)| *at)),
             until(self.leaving.front().map(|(at, _)| *at)),
             until(self.accept_at),
@@ -183,8 +185,8 @@ impl<I: Io> Driver<I> {
 
     /// What is due by the clock.
     fn keep_time(&mut self) {
-        if self.core.deadline().is_some_and(|at| at <= self.now) {
-            self.core.tick(self.now);
+        if self.machine.deadline().is_some_and(|at| at <= self.now) {
+            self.machine.tick(self.now);
             self.do_ops();
         }
         while let Some((at, key)) = self.flushing.front().copied()
@@ -192,15 +194,15 @@ impl<I: Io> Driver<I> {
         {
             self.flushing.pop_front();
             // What has not left by now never will. One that has is waiting for its peer, or gone.
-            if self.io.backlog(key) > 0 {
-                self.io.release(key);
+            if self.sockets.get_mut(key).is_some_and(|s| !s.finished) {
+                self.release(key);
             }
         }
         while let Some((at, key)) = self.leaving.front().copied()
             && at <= self.now
         {
             self.leaving.pop_front();
-            self.io.release(key);
+            self.release(key);
         }
         if self.accept_at.is_some_and(|at| at <= self.now) {
             self.accept_at = None;
@@ -220,8 +222,7 @@ impl<I: Io> Driver<I> {
             let text = format!(
                 "can't accept clients of listener {listener}: {error}; raise LimitNOFILE or lower max_client_connections"
             );
-            self.sink
-                .note(crate::report::Level::Warn, "accept_failed", text);
+            self.sink.note(Level::Warn, "accept_failed", text);
         }
     }
 
@@ -231,20 +232,19 @@ impl<I: Io> Driver<I> {
         }
         self.published_at = self.now;
         self.unpublished = false;
-        let stats = (self.core.stats(), self.io.stats());
+        let stats = (self.machine.stats(), self.io.stats());
         *self
             .face
             .stats
             .lock()
             .unwrap_or_else(PoisonError::into_inner) = stats;
-        self.face
-            .drained
-            .store(self.core.drained(), Ordering::Release);
+        let drained = self.machine.drained() && !self.sockets.any_leaving();
+        self.face.drained.store(drained, Ordering::Release);
     }
 
     /// Tells the core of an event without bytes and does what it says.
     fn tell(&mut self, event: Event<'_>) {
-        self.core.handle(self.now, event);
+        self.machine.handle(self.now, event);
         self.do_ops();
     }
 
@@ -259,11 +259,11 @@ impl<I: Io> Driver<I> {
         self.letters = letters;
     }
 
-    fn read_letter(&mut self, letter: Letter) {
+    fn read_letter(&mut self, letter: Letter<M::Moved>) {
         match letter {
             Letter::Mail { from, body } => self.tell(Event::Mail { from, body }),
             Letter::Moved { body, fd, tls } => {
-                let conn = self.core.adopt(self.now, body);
+                let conn = self.machine.adopt(self.now, body);
                 let key = self.sockets.insert(conn);
                 if let Some(socket) = self.sockets.get_mut(key) {
                     socket.tls = tls;
@@ -273,7 +273,7 @@ impl<I: Io> Driver<I> {
                 self.do_ops();
             }
             Letter::MoveFailed { body } => {
-                self.core.adopt_failed(self.now, body);
+                self.machine.adopt_failed(self.now, body);
                 self.do_ops();
             }
             Letter::Hashed {

@@ -7,18 +7,19 @@ use weir_core::limits::LINGER_FLUSH;
 use weir_core::seam::{Close, Event, Lost, Op, TlsRole};
 
 use super::hash::Request;
+use super::machine::{Machine, Todo};
 use super::mailbox::Letter;
 use super::{Driver, Later, Source};
-use crate::io::{Io, Key, Piece};
+use crate::io::{Ended, Io, Key, Piece};
 use crate::report::Level;
 use crate::tls::session::Session;
 
-impl<I: Io> Driver<I> {
+impl<M: Machine, I: Io> Driver<M, I> {
     /// Takes and does all operations, then tells the core what came of them, until there is nothing left.
     pub(super) fn do_ops(&mut self) {
         loop {
-            while let Some(op) = self.core.next_op() {
-                self.do_op(op);
+            while let Some(op) = self.machine.next_op() {
+                self.do_todo(op);
             }
             let Some(later) = self.later.pop_front() else {
                 return;
@@ -27,14 +28,23 @@ impl<I: Io> Driver<I> {
             let source = std::mem::replace(&mut self.source, Source::Nowhere);
             match later {
                 Later::ConnectFailed(conn, error) => self
-                    .core
+                    .machine
                     .handle(self.now, Event::ConnectFailed { conn, error }),
-                Later::Lost(conn, why) => self.core.handle(self.now, Event::Closed { conn, why }),
+                Later::Lost(conn, why) => {
+                    self.machine.handle(self.now, Event::Closed { conn, why })
+                }
             }
-            while let Some(op) = self.core.next_op() {
-                self.do_op(op);
+            while let Some(op) = self.machine.next_op() {
+                self.do_todo(op);
             }
             self.source = source;
+        }
+    }
+
+    fn do_todo(&mut self, todo: Todo<M::Moved>) {
+        match todo {
+            Todo::Op(op) => self.do_op(op),
+            Todo::Move { conn, to, body } => self.start_move(conn, to, body),
         }
     }
 
@@ -60,22 +70,32 @@ impl<I: Io> Driver<I> {
                 let from = ShardId(self.number);
                 self.put_letter(to, Letter::Mail { from, body });
             }
-            Op::Move { conn, to, body } => {
-                let Some(key) = self.sockets.key_of(conn) else {
-                    self.put_letter(to, Letter::MoveFailed { body });
-                    return;
-                };
-                if let Some(socket) = self.sockets.get_mut(key) {
-                    socket.conn = None;
-                    socket.moving = Some((to, body));
-                }
-                self.io.detach(key);
-            }
+            // `Machine::next_op` has made a `Todo::Move` of it.
+            Op::Move { .. } => debug_assert!(false, "a move that is not a Todo::Move"),
             Op::Trace(trace) => self.sink.trace(self.number, &trace),
         }
     }
 
-    pub(super) fn put_letter(&self, to: ShardId, letter: Letter) {
+    /// Gives a connection up for another shard.
+    fn start_move(&mut self, conn: ConnId, to: ShardId, body: M::Moved) {
+        let Some(key) = self.sockets.key_of(conn) else {
+            self.put_letter(to, Letter::MoveFailed { body });
+            return;
+        };
+        let Some(socket) = self.sockets.get_mut(key) else {
+            return;
+        };
+        socket.conn = None;
+        if socket.told_end || socket.failed || socket.connecting || socket.ended.is_some() {
+            self.release(key);
+            self.put_letter(to, Letter::MoveFailed { body });
+            return;
+        }
+        socket.moving = Some((to, body));
+        self.io.detach(key);
+    }
+
+    pub(super) fn put_letter(&self, to: ShardId, letter: Letter<M::Moved>) {
         if let Some(mailbox) = self.mailboxes.get(usize::from(to.0)) {
             mailbox.put(letter);
         }
@@ -206,6 +226,7 @@ impl<I: Io> Driver<I> {
             Ok(fd) => {
                 if let Some(socket) = self.sockets.get_mut(key) {
                     socket.connecting_to = Some(address);
+                    socket.connecting = true;
                 }
                 self.io.connect(key, fd, address);
             }
@@ -284,7 +305,10 @@ impl<I: Io> Driver<I> {
         };
         if let Some(socket) = self.sockets.get_mut(key) {
             socket.read = on;
-            self.io.read(key, on || socket.handshaking);
+            // A connection that is not up yet is read from when it is.
+            if !socket.connecting {
+                self.io.read(key, on || socket.handshaking);
+            }
         }
     }
 
@@ -296,9 +320,9 @@ impl<I: Io> Driver<I> {
             return;
         };
         socket.conn = None;
-        let dead = socket.ended.is_some();
-        if how == Close::Now || (dead && self.io.backlog(key) == 0) {
-            self.io.release(key);
+        let dead = socket.failed || socket.connecting || socket.ended == Some(Ended::Reset);
+        if how == Close::Now || dead {
+            self.release(key);
             return;
         }
         if let Some(tls) = socket.tls.as_mut() {
@@ -310,7 +334,19 @@ impl<I: Io> Driver<I> {
                 self.io.send(key, Piece::Arena { start: from, end });
             }
         }
+        if socket.ended.is_none() {
+            // Also where the core had stopped reading: the peer's end must be seen, and what it still sends taken away.
+            self.io.read(key, true);
+        }
         self.io.finish(key);
         self.flushing.push_back((self.now.after(LINGER_FLUSH), key));
+    }
+
+    /// Closes at once.
+    pub(super) fn release(&mut self, key: Key) {
+        if let Some(socket) = self.sockets.get_mut(key) {
+            socket.releasing = true;
+            self.io.release(key);
+        }
     }
 }

@@ -2,7 +2,6 @@
 
 use std::net::SocketAddr;
 
-use weir_core::backend::MovedBackend;
 use weir_core::ids::{ConnId, ShardId};
 
 use crate::io::{Ended, Key};
@@ -14,8 +13,7 @@ const GENERATION_MASK: u32 = 0x00ff_ffff;
 const NONE: u32 = u32::MAX;
 
 /// One socket.
-#[derive(Default)]
-pub(super) struct Socket {
+pub(super) struct Socket<B> {
     /// Who it is to the core; `None` once the core has closed it.
     pub(super) conn: Option<ConnId>,
     /// TLS state; none for plain connections.
@@ -26,8 +24,18 @@ pub(super) struct Socket {
     pub(super) queued: bool,
     /// The core wants it read.
     pub(super) read: bool,
-    /// Reading has ended while handshake bytes still wait to be looked at.
+    /// Reading has ended; while `queued`, handshake bytes that came before still wait to be looked at.
     pub(super) ended: Option<Ended>,
+    /// The core knows that it is over.
+    pub(super) told_end: bool,
+    /// Sending has failed.
+    pub(super) failed: bool,
+    /// A connect is under way.
+    pub(super) connecting: bool,
+    /// All bytes and FIN are out.
+    pub(super) finished: bool,
+    /// Being closed.
+    pub(super) releasing: bool,
     /// The listener it came in by; of clients only.
     pub(super) listener: u16,
     /// The address it was connected to; of targets only.
@@ -35,25 +43,46 @@ pub(super) struct Socket {
     /// Addresses that have not been tried yet, the next one last.
     pub(super) addresses: Vec<SocketAddr>,
     /// Where it goes, and the core's side of it.
-    pub(super) moving: Option<(ShardId, Box<MovedBackend>)>,
+    pub(super) moving: Option<(ShardId, B)>,
 }
 
 /// All sockets of a shard, by key and by the core's name.
-#[derive(Default)]
-pub(super) struct Sockets {
-    slots: Vec<(u32, Option<Socket>)>,
+pub(super) struct Sockets<B> {
+    slots: Vec<(u32, Option<Socket<B>>)>,
     free: Vec<u32>,
     /// Index by the core's slot.
     by_conn: Vec<u32>,
 }
 
-impl Sockets {
+impl<B> Default for Sockets<B> {
+    fn default() -> Sockets<B> {
+        Sockets {
+            slots: Vec::new(),
+            free: Vec::new(),
+            by_conn: Vec::new(),
+        }
+    }
+}
+
+impl<B> Sockets<B> {
     /// A key for a new socket of `conn`.
     pub(super) fn insert(&mut self, conn: ConnId) -> Key {
         let socket = Socket {
             conn: Some(conn),
+            tls: None,
+            handshaking: false,
+            queued: false,
             read: true,
-            ..Socket::default()
+            ended: None,
+            told_end: false,
+            failed: false,
+            connecting: false,
+            finished: false,
+            releasing: false,
+            listener: 0,
+            connecting_to: None,
+            addresses: Vec::new(),
+            moving: None,
         };
         let index = match self.free.pop() {
             Some(index) => index,
@@ -77,7 +106,7 @@ impl Sockets {
         Key { index, generation }
     }
 
-    pub(super) fn get_mut(&mut self, key: Key) -> Option<&mut Socket> {
+    pub(super) fn get_mut(&mut self, key: Key) -> Option<&mut Socket<B>> {
         let (generation, socket) = self.slots.get_mut(key.index as usize)?;
         if *generation == key.generation {
             socket.as_mut()
@@ -102,8 +131,14 @@ impl Sockets {
         self.get_mut(key)?.conn
     }
 
+    /// Whether a socket that the core has closed still has bytes to send, or waits for its peer.
+    pub(super) fn any_leaving(&self) -> bool {
+        let mut sockets = self.slots.iter().filter_map(|(_, socket)| socket.as_ref());
+        sockets.any(|s| s.conn.is_none() && !s.releasing && s.moving.is_none())
+    }
+
     /// The socket is gone; its key is stale from here on.
-    pub(super) fn remove(&mut self, key: Key) -> Option<Socket> {
+    pub(super) fn remove(&mut self, key: Key) -> Option<Socket<B>> {
         let (generation, socket) = self.slots.get_mut(key.index as usize)?;
         if *generation != key.generation {
             return None;
@@ -125,7 +160,7 @@ mod tests {
 
     #[test]
     fn a_slot_used_again_does_not_lead_to_the_old_socket() {
-        let mut sockets = Sockets::default();
+        let mut sockets = Sockets::<()>::default();
         let old = sockets.insert(conn(3, 0));
         sockets.get_mut(old).unwrap().conn = None;
         let new = sockets.insert(conn(3, 1));
