@@ -1,7 +1,10 @@
 //! The whole shell, on loopback, around a small machine of its own; everything on both backends.
 
 mod machine;
+mod moves;
 mod plain;
+mod pressure;
+mod secure;
 mod start;
 
 use std::io::{Read, Write};
@@ -44,6 +47,10 @@ impl Sink for Log {
 }
 
 impl Log {
+    pub(super) fn all(&self) -> String {
+        self.0.lock().unwrap().join("\n")
+    }
+
     pub(super) fn has(&self, text: &str) -> bool {
         self.0
             .lock()

@@ -9,6 +9,7 @@ use rustls::client::{ClientConnectionData, UnbufferedClientConnection};
 use rustls::server::{ServerConnectionData, UnbufferedServerConnection};
 use rustls::unbuffered::{
     ConnectionState, EncodeError, EncryptError, InsufficientSizeError, UnbufferedStatus,
+    WriteTraffic,
 };
 use rustls::{CommonState, Error, ServerConfig};
 
@@ -27,8 +28,13 @@ const SHORT_RECORD: usize = 128;
 pub(crate) struct Session {
     side: Side,
     /// Bytes of a record or handshake message that is not whole yet; no allocation when there are none.
+    ///
+    /// rustls remembers where in these bytes a handshake message began and panics when it is called with other ones: every
+    /// call must be given exactly what is left of the call before.
     carry: Vec<u8>,
     peer_closed: bool,
+    /// There was an error; rustls must not be called any more.
+    broken: bool,
 }
 
 enum Side {
@@ -52,6 +58,7 @@ impl Session {
             side,
             carry: Vec::new(),
             peer_closed: false,
+            broken: false,
         }
     }
 
@@ -74,13 +81,13 @@ impl Session {
         plain: &mut Vec<u8>,
         out: &mut Arena,
     ) -> Result<(), Error> {
-        if self.peer_closed {
+        if self.peer_closed || self.broken {
             return Ok(());
         }
         if self.carry.is_empty() {
             let used = self.pump(incoming, plain, out)?;
             let rest = incoming.get(used..).unwrap_or_default();
-            if !self.peer_closed && !rest.is_empty() {
+            if !rest.is_empty() {
                 self.carry = rest.to_vec();
             }
             return Ok(());
@@ -88,7 +95,7 @@ impl Session {
         self.keep(incoming)?;
         let mut carry = std::mem::take(&mut self.carry);
         let used = self.pump(&mut carry, plain, out)?;
-        if used < carry.len() && !self.peer_closed {
+        if used < carry.len() {
             carry.drain(..used);
             self.carry = carry;
         }
@@ -101,46 +108,47 @@ impl Session {
         plain: &mut Vec<u8>,
         out: &mut Arena,
     ) -> Result<usize, Error> {
+        let mut pumped = Pumped::default();
         let done = match &mut self.side {
-            Side::Server(side) => pump(side, incoming, plain, out),
-            Side::Client(side) => pump(side, incoming, plain, out),
+            Side::Server(side) => pump(side, incoming, plain, out, &mut pumped),
+            Side::Client(side) => pump(side, incoming, plain, out, &mut pumped),
         };
-        match done {
-            Ok(pumped) => {
-                self.peer_closed |= pumped.peer_closed;
-                Ok(pumped.used)
+        self.peer_closed |= pumped.peer_closed;
+        if let Err(error) = done {
+            self.broken = true;
+            self.carry = Vec::new();
+            let rest = incoming.get_mut(pumped.used..).unwrap_or_default();
+            match &mut self.side {
+                Side::Server(side) => alert(side, rest, out),
+                Side::Client(side) => alert(side, rest, out),
             }
-            Err(error) => {
-                self.carry = Vec::new();
-                self.alert(out);
-                Err(error)
-            }
+            return Err(error);
         }
-    }
-
-    /// After an error: what rustls has to say to the peer about it.
-    fn alert(&mut self, out: &mut Arena) {
-        // The error itself has been reported; a second one while writing the alert adds nothing.
-        let mut plain = Vec::new();
-        let _ = match &mut self.side {
-            Side::Server(side) => pump(side, &mut [], &mut plain, out),
-            Side::Client(side) => pump(side, &mut [], &mut plain, out),
-        };
+        Ok(pumped.used)
     }
 
     /// Encrypts `plain` to the end of `out`.
     pub(crate) fn encrypt(&mut self, plain: &[u8], out: &mut Arena) -> Result<(), Error> {
-        match &mut self.side {
-            Side::Server(side) => encrypt(side, plain, out),
-            Side::Client(side) => encrypt(side, plain, out),
+        if self.broken {
+            return Err(Error::HandshakeNotComplete);
         }
+        let done = match &mut self.side {
+            Side::Server(side) => encrypt(side, &mut self.carry, plain, out),
+            Side::Client(side) => encrypt(side, &mut self.carry, plain, out),
+        };
+        self.broken |= done.is_err();
+        done
     }
 
-    /// Writes a close_notify to the end of `out`, if the handshake has come far enough.
+    /// Writes a close_notify to the end of `out`, if the handshake has come far enough. The last call of all.
     pub(crate) fn close_notify(&mut self, out: &mut Arena) {
+        if self.broken {
+            return;
+        }
+        self.broken = true;
         match &mut self.side {
-            Side::Server(side) => close_notify(side, out),
-            Side::Client(side) => close_notify(side, out),
+            Side::Server(side) => close_notify(side, &mut self.carry, out),
+            Side::Client(side) => close_notify(side, &mut self.carry, out),
         }
     }
 
@@ -207,6 +215,7 @@ impl Records for UnbufferedClientConnection {
     }
 }
 
+#[derive(Default)]
 struct Pumped {
     used: usize,
     peer_closed: bool,
@@ -217,85 +226,112 @@ fn pump<C: Records>(
     incoming: &mut [u8],
     plain: &mut Vec<u8>,
     out: &mut Arena,
-) -> Result<Pumped, Error> {
-    let mut pumped = Pumped {
-        used: 0,
-        peer_closed: false,
-    };
+    pumped: &mut Pumped,
+) -> Result<(), Error> {
     loop {
         let rest = incoming.get_mut(pumped.used..).unwrap_or_default();
         let UnbufferedStatus { discard, state } = conn.advance(rest);
-        let more = match state? {
+        // Also where there is an error.
+        pumped.used += discard;
+        match state? {
             ConnectionState::ReadTraffic(mut traffic) => {
                 while let Some(record) = traffic.next_record() {
-                    plain.extend_from_slice(record?.payload);
+                    let record = record?;
+                    pumped.used += record.discard;
+                    plain.extend_from_slice(record.payload);
                 }
-                true
             }
             ConnectionState::EncodeTlsData(mut data) => {
-                let mut room = SHORT_RECORD;
-                while let Err(error) = out.write(room, |free| data.encode(free)) {
-                    room = required(error)?;
-                }
-                true
+                encode(out, |free| data.encode(free))?;
             }
-            ConnectionState::TransmitTlsData(data) => {
-                data.done();
-                true
-            }
-            ConnectionState::PeerClosed => {
-                pumped.peer_closed = true;
-                true
-            }
+            ConnectionState::TransmitTlsData(data) => data.done(),
+            ConnectionState::PeerClosed => pumped.peer_closed = true,
             ConnectionState::ReadEarlyData(_) => {
                 return Err(Error::General("early data was not offered".to_owned()));
             }
-            _ => false,
-        };
-        pumped.used += discard;
-        if !more {
-            return Ok(pumped);
+            _ => return Ok(()),
         }
     }
 }
 
-fn required(error: EncodeError) -> Result<usize, Error> {
-    match error {
-        EncodeError::InsufficientSize(InsufficientSizeError { required_size }) => Ok(required_size),
-        other => Err(Error::General(other.to_string())),
+/// After an error: what rustls has to say to the peer about it.
+fn alert<C: Records>(conn: &mut C, rest: &mut [u8], out: &mut Arena) {
+    // It is the first thing that rustls says, if it has anything to say; the error itself has been reported.
+    if let Ok(ConnectionState::EncodeTlsData(mut data)) = conn.advance(rest).state {
+        let _ = encode(out, |free| data.encode(free));
     }
 }
 
-fn encrypt<C: Records>(conn: &mut C, plain: &[u8], out: &mut Arena) -> Result<(), Error> {
+/// Writes what rustls has ready.
+fn encode(
+    out: &mut Arena,
+    mut encode: impl FnMut(&mut [u8]) -> Result<usize, EncodeError>,
+) -> Result<(), Error> {
+    let mut room = SHORT_RECORD;
     loop {
-        match conn.advance(&mut []).state? {
-            ConnectionState::WriteTraffic(mut traffic) => {
-                let records = plain.len() / RECORD_PAYLOAD + 1;
-                let mut room = plain.len() + records * RECORD_OVERHEAD + SHORT_RECORD;
-                loop {
-                    match out.write(room, |free| traffic.encrypt(plain, free)) {
-                        Ok(()) => return Ok(()),
-                        Err(EncryptError::InsufficientSize(e)) => room = e.required_size,
-                        Err(error) => return Err(Error::General(error.to_string())),
-                    }
-                }
+        match out.write(room, &mut encode) {
+            Ok(()) => return Ok(()),
+            Err(EncodeError::InsufficientSize(InsufficientSizeError { required_size })) => {
+                room = required_size;
             }
-            ConnectionState::EncodeTlsData(mut data) => {
-                let mut room = SHORT_RECORD;
-                while let Err(error) = out.write(room, |free| data.encode(free)) {
-                    room = required(error)?;
-                }
-            }
-            ConnectionState::TransmitTlsData(data) => data.done(),
-            ConnectionState::PeerClosed => {}
-            _ => return Err(Error::HandshakeNotComplete),
+            Err(error) => return Err(Error::General(error.to_string())),
         }
     }
 }
 
-fn close_notify<C: Records>(conn: &mut C, out: &mut Arena) {
-    if let Ok(ConnectionState::WriteTraffic(mut traffic)) = conn.advance(&mut []).state {
-        // Where the alert can't be written the FIN that follows says the same.
+/// Calls `write` when rustls is ready to send; what it has to say itself goes first. Whole records have all been read, so that
+/// `carry` has nothing new for it.
+fn when_writable<C: Records>(
+    conn: &mut C,
+    carry: &mut Vec<u8>,
+    out: &mut Arena,
+    mut write: impl FnMut(WriteTraffic<'_, C::Data>, &mut Arena) -> Result<(), Error>,
+) -> Result<(), Error> {
+    let mut used = 0;
+    let done = loop {
+        let rest = carry.get_mut(used..).unwrap_or_default();
+        let UnbufferedStatus { discard, state } = conn.advance(rest);
+        used += discard;
+        match state {
+            Ok(ConnectionState::WriteTraffic(traffic)) => break write(traffic, out),
+            Ok(ConnectionState::EncodeTlsData(mut data)) => {
+                if let Err(error) = encode(out, |free| data.encode(free)) {
+                    break Err(error);
+                }
+            }
+            Ok(ConnectionState::TransmitTlsData(data)) => data.done(),
+            Ok(ConnectionState::PeerClosed) => {}
+            Ok(_) => break Err(Error::HandshakeNotComplete),
+            Err(error) => break Err(error),
+        }
+    };
+    carry.drain(..used.min(carry.len()));
+    done
+}
+
+fn encrypt<C: Records>(
+    conn: &mut C,
+    carry: &mut Vec<u8>,
+    plain: &[u8],
+    out: &mut Arena,
+) -> Result<(), Error> {
+    when_writable(conn, carry, out, |mut traffic, out| {
+        let records = plain.len() / RECORD_PAYLOAD + 1;
+        let mut room = plain.len() + records * RECORD_OVERHEAD + SHORT_RECORD;
+        loop {
+            match out.write(room, |free| traffic.encrypt(plain, free)) {
+                Ok(()) => return Ok(()),
+                Err(EncryptError::InsufficientSize(e)) => room = e.required_size,
+                Err(error) => return Err(Error::General(error.to_string())),
+            }
+        }
+    })
+}
+
+fn close_notify<C: Records>(conn: &mut C, carry: &mut Vec<u8>, out: &mut Arena) {
+    // Where the alert can't be written the FIN that follows says the same.
+    let _ = when_writable(conn, carry, out, |mut traffic, out| {
         let _ = out.write(SHORT_RECORD, |free| traffic.queue_close_notify(free));
-    }
+        Ok(())
+    });
 }
