@@ -177,8 +177,10 @@ fn one_line(setting: &Setting) -> Result<()> {
 fn self_made_certificate(setting: &Setting) -> Result<()> {
     let front = setting.front(&[("tls_certificate", ""), ("tls_key", "")])?;
     let weir = front.weir_if_any().context("no weir")?;
-    let log = weir.log().to_lowercase();
-    ensure!(log.contains("fingerprint"), "{log}");
+    super::until("the fingerprint is logged", Duration::from_secs(3), || {
+        let log = weir.log();
+        Ok((log.to_lowercase().contains("fingerprint"), log))
+    })?;
     if place_has_psql() {
         let mut psql = Command::new("psql");
         psql.args(["-X", "-A", "-t", "-c", "SELECT 'over TLS'"])
