@@ -238,22 +238,6 @@ pub fn raise_descriptors(needed: u64) -> Result<(), String> {
     })
 }
 
-/// Keeps secrets in memory out of core dumps and other processes' sight.
-///
-/// # Errors
-/// When the kernel refuses, which it does not do to a process of its own.
-pub fn no_core_dumps() -> io::Result<()> {
-    let limit = libc::rlimit {
-        rlim_cur: 0,
-        rlim_max: 0,
-    };
-    // SAFETY: the kernel reads one rlimit.
-    check(unsafe { libc::setrlimit(libc::RLIMIT_CORE, &raw const limit) })?;
-    // SAFETY: PR_SET_DUMPABLE takes a number.
-    check(unsafe { libc::prctl(libc::PR_SET_DUMPABLE, 0, 0, 0, 0) })?;
-    Ok(())
-}
-
 /// Keeps this process's memory, which holds passwords and keys, out of core dumps and away from other processes of the same
 /// user (ptrace, `/proc/PID/mem`).
 ///

@@ -87,13 +87,6 @@ impl Shard {
         );
     }
 
-    /// Bytes behind the last one of a login: by now the backend may be idle or lent. They can't be answers.
-    pub(super) fn early_words(&mut self, now: Now, id: ConnId, bytes: &[u8]) {
-        if self.backend(id).is_some() {
-            self.backend_received(now, id, bytes);
-        }
-    }
-
     /// What a backend says while nobody has it.
     fn idle_words(&mut self, now: Now, id: ConnId, bytes: &[u8]) {
         let Some(backend) = self.backend(id) else {
@@ -199,7 +192,7 @@ impl Shard {
             return;
         };
         self.close_backend_quietly(now, id, reason);
-        self.return_spare(now, group);
+        self.return_spare(group);
         self.serve(now, group);
         self.keep_warm(now);
     }
@@ -248,7 +241,7 @@ impl Shard {
             return;
         };
         self.drop_backend(now, id, group);
-        self.return_spare(now, group);
+        self.return_spare(group);
         self.serve(now, group);
         self.keep_warm(now);
     }

@@ -244,19 +244,13 @@ impl Shard {
 
     /// What a lost or refused client needs: `farewell` first, then the end.
     pub(super) fn say_goodbye(&mut self, id: ConnId, farewell: Option<&ClientError>) {
-        match farewell {
-            Some(error) => {
-                let bytes = error.to_bytes();
-                self.send(id, bytes);
-                self.op(Op::Close {
-                    conn: id,
-                    how: Close::Flush,
-                });
-            }
-            None => self.op(Op::Close {
-                conn: id,
-                how: Close::Flush,
-            }),
+        if let Some(error) = farewell {
+            let bytes = error.to_bytes();
+            self.send(id, bytes);
         }
+        self.op(Op::Close {
+            conn: id,
+            how: Close::Flush,
+        });
     }
 }

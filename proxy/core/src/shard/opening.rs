@@ -156,7 +156,7 @@ impl Shard {
             && !rest.is_empty()
         {
             self.base = used;
-            self.early_words(now, id, rest);
+            self.backend_received(now, id, rest);
             self.base = 0;
         }
     }
@@ -260,7 +260,7 @@ impl Shard {
                 }
             }
         }
-        self.return_spare(now, group);
+        self.return_spare(group);
         self.serve(now, group);
     }
 

@@ -152,11 +152,7 @@ impl Shard {
         group: GroupId,
         permits: u32,
     ) {
-        let mut orders = Vec::new();
-        if let Some(owner) = self.owners.get_mut(usize::from(group.0)) {
-            owner.returned(from, permits, &mut orders);
-        }
-        self.orders(group, orders);
+        self.credit(from, group, permits);
         self.keep_warm(now);
     }
 
@@ -165,16 +161,15 @@ impl Shard {
             pool.permits += permits;
         }
         self.serve(now, group);
-        self.return_spare(now, group);
+        self.return_spare(group);
     }
 
     /// Permits that nobody here needs go back at once: another shard may wait for them.
-    pub(super) fn return_spare(&mut self, now: Now, group: GroupId) {
+    pub(super) fn return_spare(&mut self, group: GroupId) {
+        self.settle_recalls_with_spare(group);
         if self.shards == 1 {
-            self.settle_recalls_with_spare(group);
             return;
         }
-        self.settle_recalls_with_spare(group);
         let Some(pool) = self.pool(group) else { return };
         let wanted = pool
             .waiting
@@ -185,7 +180,7 @@ impl Shard {
         }
         pool.permits -= permits;
         if self.id == OWNER {
-            self.permits_returned_here(now, group, permits);
+            self.credit(OWNER, group, permits);
         } else {
             self.op(Op::Mail {
                 to: OWNER,
@@ -194,10 +189,11 @@ impl Shard {
         }
     }
 
-    fn permits_returned_here(&mut self, _now: Now, group: GroupId, permits: u32) {
+    /// The owner's books: permits have come back.
+    fn credit(&mut self, from: ShardId, group: GroupId, permits: u32) {
         let mut orders = Vec::new();
         if let Some(owner) = self.owners.get_mut(usize::from(group.0)) {
-            owner.returned(OWNER, permits, &mut orders);
+            owner.returned(from, permits, &mut orders);
         }
         self.orders(group, orders);
     }

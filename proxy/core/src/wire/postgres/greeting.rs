@@ -30,7 +30,9 @@ pub fn changed_parameters(told: &Parameters, now: &Parameters) -> Vec<u8> {
 /// Terminate: how a backend is closed politely.
 #[must_use]
 pub fn goodbye() -> Vec<u8> {
-    b"X\0\0\0\x04".to_vec()
+    let mut out = Vec::new();
+    messages::terminate(&mut out);
+    out
 }
 
 #[cfg(test)]
