@@ -1,0 +1,130 @@
+//! The load generator: many PostgreSQL connections from one or several threads, open loop or closed loop.
+//!
+//! Latency is counted from the time at which a transaction was scheduled, so a server that stalls can't hide what it made wait
+//! (coordinated omission). The generator measures itself too: its CPU time and how late it sent are part of what it reports.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// What the clients are to do.
+#[derive(Clone, Debug)]
+pub struct Spec {
+    /// Where to connect.
+    pub to: SocketAddr,
+    /// Login.
+    pub login: Login,
+    /// TLS towards `to`; `None` is plain.
+    pub tls: Option<Tls>,
+    /// Connections that are open at a time. In [`Pace::Storm`] the number of clients that are alive at a time.
+    pub connections: usize,
+    /// How many of `connections` send; the rest sits idle.
+    pub active: usize,
+    /// What one transaction is.
+    pub work: Vec<Weighted>,
+    /// When transactions start.
+    pub pace: Pace,
+    /// Not measured.
+    pub warmup: Duration,
+    /// Measured.
+    pub duration: Duration,
+    /// CPUs for the generator's threads, one thread each; empty: one thread, not pinned.
+    pub cpus: Vec<usize>,
+    /// New connections a second while connecting the fleet; bounds the login storm at the start.
+    pub connect_rate: f64,
+}
+
+/// One of several kinds of transaction and its share.
+#[derive(Clone, Debug)]
+pub struct Weighted {
+    /// Relative to the others.
+    pub weight: u32,
+    /// The transaction.
+    pub work: Work,
+}
+
+/// One transaction, from its first byte to its last ReadyForQuery (or answer).
+#[derive(Clone, Debug)]
+pub enum Work {
+    /// Simple protocol: each text is one Query, sent when the one before is answered.
+    Simple(Vec<String>),
+    /// Extended protocol with the unnamed statement: Parse, Bind, Describe, Execute, Sync in one write.
+    Extended(Statement),
+    /// A named statement, prepared once per connection; each transaction is Bind, Execute, Sync.
+    Prepared(Statement),
+    /// `COPY … FROM STDIN` of this many bytes.
+    CopyIn {
+        /// The statement.
+        sql: String,
+        /// Bytes of data.
+        bytes: u64,
+    },
+}
+
+/// A statement with text parameters.
+#[derive(Clone, Debug)]
+pub struct Statement {
+    /// With `$1` …
+    pub sql: String,
+    /// One value per parameter; `{random:N}` draws 1..=N for each execution.
+    pub parameters: Vec<String>,
+}
+
+/// When transactions start.
+#[derive(Clone, Copy, Debug)]
+pub enum Pace {
+    /// The next one when the last one is answered, after a think time.
+    Closed {
+        /// Between an answer and the next transaction.
+        think: Duration,
+    },
+    /// So many transactions a second over all active connections, evenly, by schedule.
+    Open {
+        /// Transactions a second.
+        rate: f64,
+    },
+    /// Connect, log in, one transaction, Terminate; as many at a time as `connections`, `total` in all (0: until `duration`).
+    Storm {
+        /// Clients in all.
+        total: u64,
+        /// Connects a second by schedule; 0: the next when one has left.
+        rate: f64,
+    },
+}
+
+/// Who logs in, to what.
+#[derive(Clone, Debug)]
+pub struct Login {
+    /// Role.
+    pub user: String,
+    /// Database.
+    pub database: String,
+    /// Password; `None`: trust.
+    pub password: Option<String>,
+}
+
+/// How the server's certificate is treated and sessions are resumed.
+#[derive(Clone, Debug)]
+pub struct Tls {
+    /// Roots in PEM; `None`: any certificate (the load is what is measured).
+    pub ca: Option<PathBuf>,
+    /// Host name to verify.
+    pub name: String,
+    /// Whether reconnecting clients offer session tickets.
+    pub resume: bool,
+}
+
+/// Phases of a run, told to whoever watches: sampling of the proxy's CPU time and memory starts and stops on these.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Moment {
+    /// So many connections are up (said a few times a second while the fleet connects).
+    Connecting(usize),
+    /// All are up and logged in; nothing was sent yet.
+    Connected,
+    /// Warm-up has ended; what counts starts now.
+    Measuring,
+    /// Said once a second: transactions done so far.
+    Progress(u64),
+    /// The measured part has ended; all connections are still open.
+    Measured,
+}
