@@ -32,6 +32,10 @@ pub struct Spec {
     pub cpus: Vec<usize>,
     /// New connections a second while connecting the fleet; bounds the login storm at the start.
     pub connect_rate: f64,
+    /// A client reads at most so many bytes a second; `None`: as fast as they come.
+    pub read_rate: Option<u64>,
+    /// A connection that gets no answer for so long is counted as `timeout` and replaced.
+    pub timeout: Duration,
 }
 
 /// One of several kinds of transaction and its share.
