@@ -1,20 +1,25 @@
-//! Accepting clients.
+//! Accepting clients: a fixed number of single accepts, not a multishot one. The kernel runs a multishot accept until nobody
+//! is waiting any more, so a flood of connects would fill one loop turn while other clients' queries wait behind it.
 
 use std::net::TcpListener;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 
-use io_uring::{cqueue, opcode, types};
+use io_uring::{opcode, squeue, types};
 
 use super::Ring;
 use super::data::{Kind, pack};
 use crate::io::{Happened, Key};
+
+/// Accepts under way at a listener: the most clients that are accepted from it in one loop turn, about a millisecond of work.
+const ACCEPTS: u32 = 32;
 
 /// A listening socket.
 pub(super) struct Listening {
     id: u16,
     /// `None` once accepting has been stopped.
     socket: Option<TcpListener>,
-    armed: bool,
+    /// Accepts under way.
+    armed: u32,
     stopping: bool,
 }
 
@@ -23,7 +28,7 @@ impl Listening {
         Listening {
             id,
             socket: Some(socket),
-            armed: false,
+            armed: 0,
             stopping: false,
         }
     }
@@ -37,28 +42,33 @@ fn key_of(place: usize) -> Key {
 }
 
 impl Ring {
-    pub(super) fn arm_accept(&mut self, place: usize) {
+    /// Brings the accepts under way up to their number.
+    pub(super) fn arm_accepts(&mut self, place: usize) {
         let Some(listening) = self.listeners.get_mut(place) else {
             return;
         };
         let Some(socket) = &listening.socket else {
             return;
         };
-        if listening.armed || listening.stopping {
+        if listening.stopping {
             return;
         }
-        listening.armed = true;
-        let entry = opcode::AcceptMulti::new(types::Fd(socket.as_raw_fd()))
+        let fd = types::Fd(socket.as_raw_fd());
+        let missing = ACCEPTS - listening.armed;
+        listening.armed = ACCEPTS;
+        let entry = opcode::Accept::new(fd, std::ptr::null_mut(), std::ptr::null_mut())
             .flags(libc::SOCK_CLOEXEC)
             .build()
             .user_data(pack(Kind::Accept, key_of(place)));
-        self.in_flight += 1;
-        self.push(&entry);
+        for _ in 0..missing {
+            self.in_flight += 1;
+            self.push(&entry);
+        }
     }
 
     pub(super) fn rearm_accepts(&mut self) {
         for place in 0..self.listeners.len() {
-            self.arm_accept(place);
+            self.arm_accepts(place);
         }
     }
 
@@ -68,8 +78,8 @@ impl Ring {
                 continue;
             };
             listening.stopping = true;
-            if listening.armed {
-                self.cancel(Kind::Accept, key_of(place));
+            if listening.armed > 0 {
+                self.cancel_all_accepts(place);
             } else {
                 self.close_listener(place);
             }
@@ -95,34 +105,42 @@ impl Ring {
         }
     }
 
-    pub(super) fn complete_accept(
-        &mut self,
-        key: Key,
-        result: i32,
-        flags: u32,
-    ) -> Option<Happened> {
+    fn cancel_all_accepts(&mut self, place: usize) {
+        let which = types::CancelBuilder::user_data(pack(Kind::Accept, key_of(place))).all();
+        let entry = opcode::AsyncCancel2::new(which)
+            .build()
+            .flags(squeue::Flags::SKIP_SUCCESS)
+            .user_data(pack(Kind::Other, key_of(place)));
+        self.push(&entry);
+    }
+
+    pub(super) fn complete_accept(&mut self, key: Key, result: i32) -> Option<Happened> {
         let place = key.index as usize;
         let listening = self.listeners.get_mut(place)?;
         let listener = listening.id;
-        let over = !cqueue::more(flags);
         let stopping = listening.stopping;
-        if over {
-            listening.armed = false;
-            self.in_flight = self.in_flight.saturating_sub(1);
-        }
-        if result >= 0 {
+        listening.armed = listening.armed.saturating_sub(1);
+        let last = listening.armed == 0;
+        self.in_flight = self.in_flight.saturating_sub(1);
+        let happened = match result {
             // SAFETY: the kernel has just given us this descriptor; nobody else owns it.
-            let fd = unsafe { OwnedFd::from_raw_fd(result) };
-            self.ready.push_back(Happened::Accepted { listener, fd });
+            0.. => Some(unsafe { OwnedFd::from_raw_fd(result) }),
+            _ => None,
         }
-        if over && stopping {
-            self.close_listener(place);
-        } else if over && (result >= 0 || result == -libc::ECONNABORTED) {
-            self.arm_accept(place);
-        } else if result < 0 && !stopping {
+        .map(|fd| Happened::Accepted { listener, fd });
+        if stopping {
+            if last {
+                // In the order in which they came.
+                self.ready.extend(happened);
+                self.close_listener(place);
+                return None;
+            }
+        } else if happened.is_some() || result == -libc::ECONNABORTED {
+            self.arm_accepts(place);
+        } else {
             let errno = -result;
             return Some(Happened::AcceptFailed { listener, errno });
         }
-        None
+        happened
     }
 }

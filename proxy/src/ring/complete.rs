@@ -26,7 +26,7 @@ impl Ring {
             Kind::Receive => self.complete_receive(key, result, flags),
             Kind::Send => self.complete_send(key, result),
             Kind::Connect => self.complete_connect(key, result),
-            Kind::Accept => self.complete_accept(key, result, flags),
+            Kind::Accept => self.complete_accept(key, result),
             Kind::Wake => self.complete_wake(),
             Kind::QuickSend | Kind::Other => None,
         }

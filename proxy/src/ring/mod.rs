@@ -70,7 +70,7 @@ pub(crate) struct Ring {
 impl Io for Ring {
     fn listen(&mut self, listener: u16, socket: TcpListener) {
         self.listeners.push(Listening::new(listener, socket));
-        self.arm_accept(self.listeners.len() - 1);
+        self.arm_accepts(self.listeners.len() - 1);
     }
 
     fn resume_accepting(&mut self) {
