@@ -93,6 +93,9 @@ pub struct Cell {
 pub struct Load {
     /// The measured part, seconds.
     pub seconds: f64,
+    /// Connections that were open (in a storm: alive at a time); what memory is plotted over.
+    #[serde(default)]
+    pub connections: u64,
     /// Transactions that were answered without an error.
     pub done: u64,
     /// Queries in them (a transaction of three statements is three).
