@@ -39,12 +39,13 @@ impl Shard {
             .conversation
             .server(bytes, &mut |name, value| backend.reported(name, value));
         self.stats.cycles += u64::from(read.cycles);
+        self.send(client_id, read.head);
         let mut from = 0;
         for (start, end) in read.skip.iter().copied() {
             self.forward(client_id, from, start);
             from = end;
         }
-        self.forward(client_id, from, bytes.len());
+        self.forward(client_id, from, read.end);
         if let Some(what) = read.violation {
             self.server_broke(now, id, client_id, what);
             return;

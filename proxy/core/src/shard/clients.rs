@@ -243,7 +243,7 @@ impl Shard {
             return;
         };
         // Behind half a message of the server's a farewell would be read as the rest of it.
-        let torn = !client.conversation.server_frames().at_boundary();
+        let torn = client.conversation.mid_answer();
         self.say_goodbye(id, farewell.filter(|_| !torn));
         self.bury_client(now, id, reason);
     }

@@ -62,8 +62,8 @@ impl Conversation {
         self.client.read(&mut self.exchange, bytes)
     }
 
-    /// Reads all of `bytes` from the lent backend; `on_parameter` gets name and value of each ParameterStatus. All bytes but
-    /// [`FromServer::skip`] go to the client.
+    /// Reads all of `bytes` from the lent backend; `on_parameter` gets name and value of each ParameterStatus. The client gets
+    /// [`FromServer::head`] and then the bytes before [`FromServer::end`], without [`FromServer::skip`].
     pub fn server(
         &mut self,
         bytes: &[u8],
@@ -161,6 +161,12 @@ impl Conversation {
     #[must_use]
     pub fn idle(&self) -> bool {
         self.exchange.status == TxStatus::Idle
+    }
+
+    /// The client has a part of a server message and waits for the rest.
+    #[must_use]
+    pub fn mid_answer(&self) -> bool {
+        self.server.in_message()
     }
 
     /// A reader that goes on where this one stands in the server's stream, for whoever takes the backend over.

@@ -1,6 +1,8 @@
 //! The server's direction: framing, and the few messages of which more than the type matters.
 //!
-//! Every byte goes on to the client except answers to weir's own messages. Rows are stepped over by their headers alone.
+//! Every byte goes on to the client except answers to weir's own messages. A message goes on only once its header is whole and
+//! makes sense: half a header is kept, so that a client is never left with the start of something that is no message. Rows are
+//! stepped over by their headers alone.
 
 use super::super::frames::Frames;
 use super::exchange::Exchange;
@@ -19,7 +21,11 @@ pub struct FromServer {
     pub cycles: u32,
     /// ErrorResponse messages.
     pub errors: u32,
-    /// Ranges of the given bytes, in order, that must not go to the client. Usually empty.
+    /// Goes to the client before anything of the given bytes: the start of a header that earlier bytes ended with. Usually empty.
+    pub head: Vec<u8>,
+    /// Of the given bytes, those before this one go to the client; what follows is half a header, or not to be believed.
+    pub end: usize,
+    /// Ranges of the bytes before `end`, in order, that must not go to the client. Usually empty.
     pub skip: Vec<(usize, usize)>,
     /// What client messages were kept back for is answered: call [`super::Conversation::client`], without bytes if need be.
     pub resume_client: bool,
@@ -46,6 +52,11 @@ impl ServerStream {
             tag: 0,
             swallowed: false,
         }
+    }
+
+    /// Whether a part of a message has gone on, and its rest has not come yet.
+    pub(super) const fn in_message(&self) -> bool {
+        self.rest > 0
     }
 
     /// Whether the stream stands between two messages.
@@ -81,6 +92,12 @@ impl ServerStream {
                 Err(problem) => out.violation = Some(problem),
             }
         }
+        match out.violation {
+            None if self.rest > 0 => out.end = bytes.len(),
+            // What was kept belongs to the message that makes no sense.
+            Some(_) if out.end == 0 => out.head = Vec::new(),
+            _ => {}
+        }
         out
     }
 
@@ -97,34 +114,36 @@ impl ServerStream {
         } else {
             at
         };
+        out.end = at;
         let here = bytes.get(at..).unwrap_or_default();
-        let missing = HEADER - self.kept.len();
-        let (header, taken) = if missing == HEADER && here.len() >= HEADER {
-            (Header::read(here), HEADER)
+        let taken = HEADER.saturating_sub(self.kept.len());
+        let Some(part) = here.get(..taken) else {
+            self.kept.extend_from_slice(here);
+            return Ok(bytes.len());
+        };
+        let kept = core::mem::take(&mut self.kept);
+        let header = if kept.is_empty() {
+            Header::read(part)
         } else {
-            let taken = missing.min(here.len());
-            self.kept
-                .extend_from_slice(here.get(..taken).unwrap_or_default());
-            (Header::read(&self.kept), taken)
+            Header::read(&[&kept, part].concat())
         };
-        if taken > 0 && self.kept.len() <= taken {
-            // Its first byte is here, and its type alone tells whether this answers weir's own Close.
-            self.swallowed =
-                here.first() == Some(&b'3') && exchange.owed.front() == Some(Kind::OurClose);
-        }
-        self.swallow(out, at, at + taken);
-        let Some(header) = header else {
-            return Ok(at + taken);
-        };
-        self.kept = Vec::new();
+        let header = header.ok_or("a header that is too short")?;
         header.check()?;
         check_server(header)?;
+        // Its type alone tells whether this answers weir's own Close.
+        self.swallowed = header.tag == b'3' && exchange.owed.front() == Some(Kind::OurClose);
+        if !self.swallowed && !kept.is_empty() {
+            out.head = kept;
+        }
+        let end = at + taken;
+        self.swallow(out, at, end);
         self.tag = header.tag;
         self.rest = header.body;
         if self.rest == 0 {
             self.finish(exchange, out, &[], on_parameter)?;
+            out.end = end;
         }
-        Ok(at + taken)
+        Ok(end)
     }
 
     fn read_rest(
@@ -139,7 +158,6 @@ impl ServerStream {
         let take = self.rest.min(left);
         let end = at + take as usize;
         let here = bytes.get(at..end).unwrap_or_default();
-        self.swallow(out, at, end);
         self.rest -= take;
         let whole = self.kept.is_empty() && self.rest == 0;
         if !whole && matches!(self.tag, b'S' | b'E' | b'Z') {
@@ -147,10 +165,15 @@ impl ServerStream {
             self.kept
                 .extend_from_slice(here.get(..room.min(here.len())).unwrap_or_default());
         }
+        if at == 0 {
+            // A part of it has gone on, so all of it does.
+            out.end = end;
+        }
         if self.rest == 0 {
             let kept = core::mem::take(&mut self.kept);
             let body = if whole { here } else { &kept };
             self.finish(exchange, out, body, on_parameter)?;
+            out.end = end;
         }
         Ok(end)
     }
@@ -229,7 +252,10 @@ fn check_server(header: Header) -> Result<(), &'static str> {
         }
         (b'W', _) => Err("a server that starts replication"),
         (b'R' | b'K' | b'v', _) => Err("a login message after the login"),
-        _ => Ok(()),
+        (b'A' | b'C' | b'D' | b'E' | b'G' | b'H' | b'N' | b'S' | b'T' | b'V' | b'd' | b't', _) => {
+            Ok(())
+        }
+        _ => Err("a server message of an unknown type"),
     }
 }
 

@@ -71,21 +71,48 @@ fn a_server_that_breaks_the_protocol_is_a_violation() {
         header(b'C', u32::MAX),
         header(b'Z', 4),
         header(b'Z', 6),
-        message(b'Z', b"X"),
         header(b'1', 5),
         header(b'S', SERVER_INSPECT_MAX as u32 + 5),
         header(b'p', 4),
+        header(b'q', 400),
         header(0, 4),
     ] {
         everywhere(|mut talk| {
             talk.conversation.start_lend();
             talk.client(&client("Q"));
-            talk.server(&server("T D C"));
-            assert_eq!(talk.violation, None);
-            talk.server(&bad);
+            talk.server(&[&server("T D C")[..], &bad, &server("ZI")].concat());
             assert!(talk.violation.is_some(), "{bad:?}");
+            assert_eq!(talk.to_client, server("T D C"), "{bad:?}");
+            assert!(!talk.conversation.mid_answer());
         });
     }
+}
+
+#[test]
+fn a_message_that_does_not_fit_goes_on_whole_or_not_at_all() {
+    for bad in [message(b'Z', b"X"), server("t"), server("1"), server("ZI")] {
+        everywhere(|mut talk| {
+            talk.conversation.start_lend();
+            talk.client(&client("Q"));
+            talk.server(&[&server("T D")[..], &bad, &server("C")].concat());
+            assert!(talk.violation.is_some(), "{bad:?}");
+            let whole = [server("T D"), bad.clone()].concat();
+            assert!(talk.to_client == server("T D") || talk.to_client == whole);
+            assert!(!talk.conversation.mid_answer());
+        });
+    }
+}
+
+#[test]
+fn a_server_s_half_header_is_held_back() {
+    let mut talk = Talk::lent(Pieces::Whole);
+    talk.client(&client("Q"));
+    talk.server(&[&server("T")[..], b"D\0\0"].concat());
+    assert_eq!(talk.to_client, server("T"));
+    assert!(!talk.conversation.mid_answer() && !talk.conversation.releasable());
+    talk.server(b"\0\x0b");
+    assert_eq!(talk.to_client, [&server("T")[..], b"D\0\0\0\x0b"].concat());
+    assert!(talk.conversation.mid_answer());
 }
 
 #[test]

@@ -95,13 +95,14 @@ impl Talk {
             let out = self.conversation.server(piece, &mut |name, value| {
                 parameters.push((name.to_vec(), value.to_vec()));
             });
+            self.to_client.extend_from_slice(&out.head);
             let mut at = 0;
             for (from, to) in out.skip {
-                assert!(at <= from && from < to && to <= piece.len());
+                assert!(at <= from && from < to && to <= out.end);
                 self.to_client.extend_from_slice(&piece[at..from]);
                 at = to;
             }
-            self.to_client.extend_from_slice(&piece[at..]);
+            self.to_client.extend_from_slice(&piece[at..out.end]);
             self.cycles += out.cycles;
             self.errors += out.errors;
             self.fatal |= out.fatal;
