@@ -5,20 +5,12 @@
 mod case;
 mod cases;
 mod demo;
-mod endpoint;
-mod install;
-mod pki;
-mod place;
-mod process;
 mod raw;
-mod server;
 mod suite;
 mod watch;
-mod weir;
-
-use std::sync::OnceLock;
 
 use clap::{Parser, Subcommand};
+use weir_e2e::{block, endpoint, install, pki, place, process, runtime, server, weir};
 
 #[derive(Parser)]
 #[command(name = "cargo xtask", bin_name = "cargo xtask")]
@@ -52,15 +44,4 @@ fn main() -> std::process::ExitCode {
             std::process::ExitCode::FAILURE
         }
     }
-}
-
-/// The program's runtime for the asynchronous driver.
-pub fn runtime() -> &'static tokio::runtime::Runtime {
-    static RUNTIME: OnceLock<tokio::runtime::Runtime> = OnceLock::new();
-    RUNTIME.get_or_init(|| tokio::runtime::Runtime::new().expect("threads for the runtime"))
-}
-
-/// Runs a future to its end on the program's runtime.
-pub fn block<F: Future>(future: F) -> F::Output {
-    runtime().block_on(future)
 }
