@@ -13,3 +13,4 @@
 pub mod cli;
 pub mod load;
 pub mod model;
+pub mod report;
