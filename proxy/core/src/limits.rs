@@ -38,6 +38,9 @@ pub const LEAVE_TIMEOUT: Duration = Duration::from_secs(1);
 pub const QUEUE_SKIPS_MAX: u32 = 8;
 /// How often shards that have waiters tell the permit owner: often enough that two queues feel like one.
 pub const DEMAND_INTERVAL: Duration = Duration::from_millis(1);
+/// How long the permit owner may leave a demand unanswered before a shard closes an idle backend of one profile to open one of
+/// another: a free permit, or another shard's idle backend, has come by then, and to close a backend costs a login later on.
+pub const EVICT_AFTER: Duration = DEMAND_INTERVAL.saturating_mul(2);
 
 // ---- clients -----------------------------------------------------------------------------------------------------
 

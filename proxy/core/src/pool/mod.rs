@@ -58,6 +58,8 @@ pub struct Pool {
     pub reported_at: Option<Now>,
     /// The last report said that clients wait.
     pub reported_waiting: bool,
+    /// Since when reports have said so and no permit has come.
+    pub unanswered_since: Option<Now>,
     /// No connect before this instant, after failures.
     pub retry_at: Option<Now>,
     /// Consecutive failures.

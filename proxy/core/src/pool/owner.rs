@@ -165,6 +165,9 @@ impl Owner {
             .shards
             .get(usize::from(wanting.0))
             .map_or(0, |s| s.waiting);
+        if permits == 0 {
+            return;
+        }
         for (at, shard) in self.shards.iter_mut().enumerate() {
             // What a shard holds is not asked for here: backends move without the owner's knowing.
             if name(at) != wanting && shard.waiting == 0 && shard.recalls >= shard.asked {

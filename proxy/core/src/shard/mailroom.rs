@@ -98,6 +98,7 @@ impl Shard {
         if let Some(pool) = self.pool(group) {
             pool.permits += 1;
             pool.open += 1;
+            pool.unanswered_since = None;
         }
         self.give_back(now, id);
         // It has not been used by moving: one that goes home because it has aged is not young again.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::{Conn, Shard};
 use crate::backend::{Backend, State};
 use crate::ids::{ConnId, GroupId, Now};
+use crate::limits::EVICT_AFTER;
 use crate::profile::{Known, Profile};
 use crate::seam::{Close, HashJob, Op, TlsRole, Trace};
 use crate::session::Phase;
@@ -58,11 +59,8 @@ impl Shard {
                 coming -= 1;
                 continue;
             }
-            if pool.spare() == 0 {
-                match pool.take_coldest() {
-                    Some(cold) => self.close_backend_quietly(now, cold, "room for another profile"),
-                    None => return,
-                }
+            if pool.spare() == 0 && !self.make_room(now, group) {
+                return;
             }
             if self.pool(group).is_none_or(|p| p.spare() == 0) {
                 // The permit comes when the server has closed.
@@ -73,6 +71,25 @@ impl Shard {
                 return;
             }
         }
+    }
+
+    /// Closes an idle backend of another profile; false: there is none, or there may be a permit without that. Its permit is spare
+    /// when the server has closed it.
+    fn make_room(&mut self, now: Now, group: GroupId) -> bool {
+        let alone = self.shards == 1;
+        let Some(pool) = self.pool(group) else {
+            return false;
+        };
+        let due = pool.unanswered_since.map(|since| since.after(EVICT_AFTER));
+        if !alone && due.is_none_or(|due| due > now) {
+            // `report_demand` asks for a permit and sees to it that there is a next time.
+            return false;
+        }
+        let Some(cold) = pool.take_coldest() else {
+            return false;
+        };
+        self.close_backend_quietly(now, cold, "room for another profile");
+        true
     }
 
     /// Opens a backend; a permit must be spare.

@@ -107,6 +107,11 @@ impl Shard {
         }
         pool.reported_at = Some(now);
         pool.reported_waiting = waiting > 0;
+        pool.unanswered_since = if waiting > 0 {
+            pool.unanswered_since.or(Some(now))
+        } else {
+            None
+        };
         let (held, idle, recalls) = (
             pool.permits,
             u32::try_from(pool.idle.len()).unwrap_or(u32::MAX),
@@ -159,6 +164,7 @@ impl Shard {
     pub(super) fn permits_arrived(&mut self, now: Now, group: GroupId, permits: u32) {
         if let Some(pool) = self.pool(group) {
             pool.permits += permits;
+            pool.unanswered_since = None;
         }
         self.serve(now, group);
         self.return_spare(group);

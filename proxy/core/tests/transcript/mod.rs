@@ -11,7 +11,7 @@ use std::sync::Arc;
 use setup::Setup;
 use voice::Voice;
 use weir_core::ids::{ConnId, ListenerId, Now, ShardId};
-use weir_core::seam::{Close, Event, Lost, Op, TlsRole, Trace};
+use weir_core::seam::{Close, Event, Lost, Mail, Op, TlsRole, Trace};
 use weir_core::shard::{Shard, ShardSetup, Shared};
 use weir_sim::notation::{Token, Way, encode, tokens};
 use weir_sim::{scram, wire};
@@ -108,7 +108,7 @@ impl Play {
         self.shard.get_or_insert_with(|| {
             let setup = ShardSetup {
                 id: ShardId(0),
-                shards: 1,
+                shards: settings.shards(),
                 settings: Arc::new(settings.settings()),
                 seed: [7; 32],
                 mock_secret: [8; 32],
@@ -373,16 +373,30 @@ impl Play {
                     salted_password,
                 })
             }
-            Op::Mail { body, .. } => self.handle(Event::Mail {
-                from: ShardId(0),
-                body,
-            }),
+            Op::Mail { to, body } => self.mail(to, body),
             Op::Move { .. } => Err("a move with one shard".to_owned()),
             Op::Trace(trace) => {
                 self.trace(&trace);
                 Ok(())
             }
         }
+    }
+
+    /// Mail to this shard is delivered at once; of mail to others only what is asked of them is of interest.
+    fn mail(&mut self, to: ShardId, body: Mail) -> Result<(), String> {
+        if to == ShardId(0) {
+            let from = ShardId(0);
+            return self.handle(Event::Mail { from, body });
+        }
+        if let Mail::Recall {
+            permits, idle_only, ..
+        } = body
+        {
+            let what = if idle_only { " idle" } else { "" };
+            let line = format!("weir asks shard {} for {permits}{what}", to.0);
+            self.lines.push(line);
+        }
+        Ok(())
     }
 
     fn trace(&mut self, trace: &Trace) {

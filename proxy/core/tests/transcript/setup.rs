@@ -21,7 +21,7 @@ pub struct Setup(HashMap<String, String>, u64);
 
 impl Setup {
     /// Takes `key=value` words: `client_tls=on`, `client_auth=scram|md5|cleartext`, `target_tls=require|verify-full`, `pool`, `min`,
-    /// `max_borrowed`, `max_clients` as numbers, `borrow_timeout`, `idle_timeout`, `lifetime`, `connect_timeout`,
+    /// `max_borrowed`, `max_clients`, `shards` (this is the first of them) as numbers, `borrow_timeout`, `idle_timeout`, `lifetime`, `connect_timeout`,
     /// `idle_client_timeout`, `login_timeout` in milliseconds, `stored=yes`: app's password is known by its verifier only.
     pub fn apply(&mut self, words: &[&str]) -> Result<(), String> {
         const KEYS: &[&str] = &[
@@ -32,6 +32,7 @@ impl Setup {
             "min",
             "max_borrowed",
             "max_clients",
+            "shards",
             "borrow_timeout",
             "idle_timeout",
             "lifetime",
@@ -57,6 +58,11 @@ impl Setup {
 
     fn number(&self, key: &str) -> Option<u64> {
         self.0.get(key).map(|v| v.parse().expect("a number"))
+    }
+
+    /// How many shards there are.
+    pub fn shards(&self) -> u16 {
+        self.number("shards").unwrap_or(1) as u16
     }
 
     fn time(&self, key: &str) -> Option<Duration> {
