@@ -1,7 +1,59 @@
 //! The command line.
 
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Args, Parser, Subcommand};
+
+use crate::report;
+
+/// Measures weir next to a direct connection and next to its peers.
+#[derive(Parser)]
+#[command(name = "weir-perf", version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// What got better or worse from one report to another, beyond noise.
+    Compare(CompareArgs),
+}
+
+/// Two reports.
+#[derive(Args)]
+struct CompareArgs {
+    /// The JSON file of the earlier run.
+    old: PathBuf,
+    /// The JSON file of the later run.
+    new: PathBuf,
+    /// End with exit code 1 when a figure of weir got worse by more than this, beyond noise.
+    #[arg(long, value_name = "PERCENT")]
+    fail_over: Option<f64>,
+}
+
 /// Runs the program.
 #[must_use]
-pub fn main() -> std::process::ExitCode {
-    std::process::ExitCode::SUCCESS
+pub fn main() -> ExitCode {
+    let done = match Cli::parse().command {
+        Command::Compare(args) => compare(&args),
+    };
+    done.unwrap_or_else(|error| {
+        eprintln!("weir-perf: {error:#}");
+        ExitCode::from(2)
+    })
+}
+
+fn compare(args: &CompareArgs) -> Result<ExitCode> {
+    let compared = report::compare(&report::read(&args.old)?, &report::read(&args.new)?);
+    print!("{}", compared.text);
+    let limit = args.fail_over.unwrap_or(f64::INFINITY);
+    Ok(if compared.worst * 100.0 > limit {
+        println!("weir got worse by more than {limit} %");
+        ExitCode::FAILURE
+    } else {
+        ExitCode::SUCCESS
+    })
 }

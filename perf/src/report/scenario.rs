@@ -90,13 +90,12 @@ fn figures(scenario: &Scenario, rows: &[Row<'_>], colours: &Colours<'_>) -> Vec<
             colours,
         )
     });
-    let cpu = grouped(
-        "CPU time of the proxy",
-        "µs per query",
-        Metric::Cpu,
-        rows,
-        colours,
-    );
+    let unit = if storm {
+        "µs per client"
+    } else {
+        "µs per query"
+    };
+    let cpu = grouped("CPU time of the proxy", unit, Metric::Cpu, rows, colours);
     latency
         .into_iter()
         .chain(connect)
