@@ -58,7 +58,7 @@ pub struct Pool {
     pub reported_at: Option<Now>,
     /// The last report said that clients wait.
     pub reported_waiting: bool,
-    /// Since when reports have said so and no permit has come.
+    /// Since when reports have said so and neither the first waiter has been served nor a backend been opened.
     pub unanswered_since: Option<Now>,
     /// No connect before this instant, after failures.
     pub retry_at: Option<Now>,
@@ -110,6 +110,15 @@ impl Pool {
     /// Strikes one backend from those being opened; whether it was there.
     pub fn forget_opening(&mut self, backend: ConnId) -> bool {
         remove(&mut self.opening, backend)
+    }
+
+    /// The permit owner wants `permits` of the next ones that come free for `to`. It asks again, for all that it wants then, for as long
+    /// as somebody waits: what has been promised before is part of that.
+    pub fn promise(&mut self, to: Option<ShardId>, permits: u32) {
+        match self.recalled.iter_mut().find(|r| r.to == to) {
+            Some(recalled) => recalled.permits = recalled.permits.max(permits),
+            None => self.recalled.push_back(Recalled { to, permits }),
+        }
     }
 
     /// Permits that no backend uses.
@@ -195,6 +204,19 @@ mod tests {
         }
         assert!(pool.queue.len() <= 34, "{}", pool.queue.len());
         assert_eq!(pool.queue[0].client, conn(0));
+    }
+
+    #[test]
+    fn what_is_called_back_again_is_promised_once() {
+        let (a, b) = (Some(ShardId(1)), Some(ShardId(2)));
+        let mut pool = Pool::default();
+        for permits in [1, 1, 3, 2, 1] {
+            pool.promise(a, permits);
+        }
+        pool.promise(b, 1);
+        pool.promise(None, 2);
+        let promised: Vec<_> = pool.recalled.iter().map(|r| (r.to, r.permits)).collect();
+        assert_eq!(promised, [(a, 3), (b, 1), (None, 2)]);
     }
 
     #[test]

@@ -113,6 +113,7 @@ impl Shard {
         if let Some(pool) = self.pool(group) {
             pool.queue.pop_front();
             pool.skips = 0;
+            pool.unanswered_since = None;
         }
         self.serve_client(now, group, id, service);
         true

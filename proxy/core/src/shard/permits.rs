@@ -164,7 +164,6 @@ impl Shard {
     pub(super) fn permits_arrived(&mut self, now: Now, group: GroupId, permits: u32) {
         if let Some(pool) = self.pool(group) {
             pool.permits += permits;
-            pool.unanswered_since = None;
         }
         self.serve(now, group);
         self.return_spare(group);
@@ -270,7 +269,7 @@ impl Shard {
             && !idle_only
             && let Some(pool) = self.pool(group)
         {
-            pool.recalled.push_back(Recalled { to, permits: left });
+            pool.promise(to, left);
         }
         self.report_demand(now, group, true);
     }
