@@ -30,8 +30,8 @@ pub const CONNECT_BACKOFF_MIN: Duration = Duration::from_millis(50);
 pub const CONNECT_BACKOFF_MAX: Duration = Duration::from_secs(2);
 /// How long mending a backend (rollback, reset) or a cancel errand may take before the backend is closed instead.
 pub const MEND_TIMEOUT: Duration = Duration::from_secs(5);
-/// How long a server may take to end a session that weir has said goodbye to. Its permit is used again only then, so that the
-/// server never counts more connections than there are permits.
+/// How long a server may take to end a session that weir has said goodbye to or hung up on. Its permit is used again only then, so
+/// that the server never counts more connections than there are permits.
 pub const LEAVE_TIMEOUT: Duration = Duration::from_secs(1);
 /// How many later waiters may be served before the first one because a backend of just their kind came free: more would
 /// starve it, none would close and reopen connections all the time.

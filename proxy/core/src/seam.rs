@@ -143,6 +143,12 @@ pub enum Op {
         /// Read from now on, or not.
         on: bool,
     },
+    /// Say that nothing more will be sent, behind everything sent so far: close_notify where TLS is up, then FIN. The connection is
+    /// read on until [`Event::Closed`], and is then, or when it has taken too long, closed with [`Close::Now`].
+    Finish {
+        /// Which connection.
+        conn: ConnId,
+    },
     /// End a connection.
     Close {
         /// Which connection.

@@ -214,6 +214,10 @@ impl<M: Machine, I: Io> Driver<M, I> {
             return;
         };
         socket.finished = true;
+        if socket.conn.is_some() {
+            // The core has only finished it, and waits for the peer's end.
+            return;
+        }
         if socket.ended.is_some() || socket.failed {
             self.release(key);
             return;

@@ -55,6 +55,7 @@ impl<M: Machine, I: Io> Driver<M, I> {
             Op::Connect { conn, group } => self.connect(conn, group),
             Op::StartTls { conn, role, early } => self.start_tls(conn, role, early),
             Op::Read { conn, on } => self.set_reading(conn, on),
+            Op::Finish { conn } => self.finish(conn),
             Op::Close { conn, how } => self.close(conn, how),
             Op::Hash { conn, job } => {
                 if let Some(answer_to) = self.mailboxes.get(usize::from(self.number)).cloned() {
@@ -312,6 +313,34 @@ impl<M: Machine, I: Io> Driver<M, I> {
         }
     }
 
+    /// Half a close: the peer's end is still to come, and is told to the core.
+    fn finish(&mut self, conn: ConnId) {
+        let Some(key) = self.sockets.key_of(conn) else {
+            return;
+        };
+        let up = self
+            .sockets
+            .get_mut(key)
+            .is_some_and(|s| !s.failed && !s.connecting && s.ended.is_none());
+        if up {
+            self.say_end(key);
+        }
+    }
+
+    /// Sends close_notify where TLS is up, then FIN.
+    fn say_end(&mut self, key: Key) {
+        if let Some(tls) = self.sockets.get_mut(key).and_then(|s| s.tls.as_mut()) {
+            let arena = self.io.arena();
+            let from = arena.end();
+            tls.close_notify(arena);
+            let end = arena.end();
+            if end > from {
+                self.io.send(key, Piece::Arena { start: from, end });
+            }
+        }
+        self.io.finish(key);
+    }
+
     fn close(&mut self, conn: ConnId, how: Close) {
         let Some(key) = self.sockets.key_of(conn) else {
             return;
@@ -325,20 +354,11 @@ impl<M: Machine, I: Io> Driver<M, I> {
             self.release(key);
             return;
         }
-        if let Some(tls) = socket.tls.as_mut() {
-            let arena = self.io.arena();
-            let from = arena.end();
-            tls.close_notify(arena);
-            let end = arena.end();
-            if end > from {
-                self.io.send(key, Piece::Arena { start: from, end });
-            }
-        }
         if socket.ended.is_none() {
             // Also where the core had stopped reading: the peer's end must be seen, and what it still sends taken away.
             self.io.read(key, true);
         }
-        self.io.finish(key);
+        self.say_end(key);
         self.flushing.push_back((self.now.after(LINGER_FLUSH), key));
     }
 

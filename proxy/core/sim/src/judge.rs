@@ -117,9 +117,10 @@ impl Run {
             s.kind == Kind::Backend && s.purpose == Use::Session && (s.conn.is_some() || s.moving)
         });
         let sessions = sessions.count() as u64;
-        if sessions > self.pool_bound || backends > self.pool_bound {
+        let counted = self.server.open() as u64;
+        if sessions.max(backends).max(counted) > self.pool_bound {
             let text = format!(
-                "{sessions} sessions, {backends} by the books, where {} are allowed",
+                "{sessions} sessions, {backends} by the books, {counted} by the server's count, where {} are allowed",
                 self.pool_bound
             );
             self.violation(text);

@@ -150,7 +150,12 @@ impl Run {
             s.outward_bytes -= bytes.len();
         }
         let kind = s.kind;
-        let ended = matches!(item, Item::Fin | Item::Rst);
+        // A connection that weir has only finished lives on until weir closes it.
+        let ended = match item {
+            Item::Fin => s.conn.is_none(),
+            Item::Rst => true,
+            Item::Bytes(_) | Item::Tls => false,
+        };
         match (kind, item) {
             (Kind::Client(i), Item::Bytes(bytes)) => self.clients[i].receive(self.now, &bytes),
             (Kind::Client(i), Item::Tls) => self.clients[i].tls_up(),

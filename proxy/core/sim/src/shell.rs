@@ -88,6 +88,7 @@ impl Run {
                 self.start_tls(shard, conn, role, early.is_some())
             }
             Op::Read { conn, on } => self.reading(shard, conn, on),
+            Op::Finish { conn } => self.finish(shard, conn),
             Op::Close { conn, how } => self.close(shard, conn, how),
             Op::Hash { conn, job } => {
                 if let Some(sock) = self.known(shard, conn) {
@@ -244,6 +245,16 @@ impl Run {
                 self.at(at, Ev::ToWeir(sock));
             }
         }
+    }
+
+    fn finish(&mut self, shard: usize, conn: ConnId) {
+        let Some(sock) = self.known(shard, conn) else {
+            return;
+        };
+        if let Some(s) = self.socks.get_mut(&sock) {
+            s.backlog.push_back(Item::Fin);
+        }
+        self.pump(sock);
     }
 
     fn close(&mut self, shard: usize, conn: ConnId, how: Close) {

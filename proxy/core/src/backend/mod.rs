@@ -20,10 +20,23 @@ pub enum State {
     Parked,
     /// Its client has left; a cancel request is on its way, then this is to be done.
     Breaking(Break),
-    /// Weir has said goodbye; the server has not closed yet.
+    /// Weir has said goodbye or hung up; the server has not closed yet, and counts it.
     Leaving,
     /// Being rolled back and reset.
     Mending(Box<Mend>),
+}
+
+/// How a backend stands with the shell and the server.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Link {
+    /// No connection yet.
+    Connecting,
+    /// Connected.
+    Up,
+    /// The server has ended it.
+    Ended,
+    /// The shell has closed it; the server may not have noticed yet.
+    Closed,
 }
 
 /// What becomes of a backend whose client has left.
@@ -54,6 +67,8 @@ pub struct Backend {
     pub profile: Arc<Profile>,
     /// Its state.
     pub state: State,
+    /// Its connection.
+    pub link: Link,
     /// When it was opened.
     pub opened_at: Now,
     /// Since when it has been idle.
@@ -96,6 +111,7 @@ impl Backend {
             group,
             profile,
             state: State::Opening(Box::new(login)),
+            link: Link::Connecting,
             opened_at: now,
             idle_since: now,
             deadline: Some(deadline),

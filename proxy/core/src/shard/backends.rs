@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{Conn, Shard};
-use crate::backend::State;
+use crate::backend::{Link, State};
 use crate::ids::{ConnId, GroupId, Now};
 use crate::limits::LEAVE_TIMEOUT;
 use crate::pool::Waiter;
@@ -150,6 +150,19 @@ impl Shard {
         let Some(backend) = self.backend(id) else {
             return;
         };
+        if why == Lost::Tls {
+            // Weir's side of it has failed: the server may not have noticed.
+            backend.link = Link::Closed;
+            self.op(Op::Close {
+                conn: id,
+                how: Close::Now,
+            });
+        } else {
+            backend.link = Link::Ended;
+        }
+        let Some(backend) = self.backend(id) else {
+            return;
+        };
         match backend.state {
             State::Opening(_) if why == Lost::Tls => self.tls_refused(now, id),
             State::Opening(_) => self.opening_failed(now, id, None, format!("{text} during login")),
@@ -198,45 +211,62 @@ impl Shard {
         self.keep_warm(now);
     }
 
-    /// Closes a backend. Its permit is spare here when the server has closed it too, or at once where there is no talking to it.
+    /// Closes a backend. Its permit is spare here when the server has closed it too, or has had its time: until then it counts it.
     pub(super) fn close_backend_quietly(&mut self, now: Now, id: ConnId, reason: &str) {
         let Some(backend) = self.backend(id) else {
             return;
         };
         let polite =
             matches!(backend.state, State::Idle | State::Parked) && backend.quiet.at_boundary();
-        let (group, counted) = (
-            backend.group,
-            !matches!(backend.state, State::Opening(_) | State::Leaving),
-        );
+        let (group, link) = (backend.group, backend.link);
+        let counted = !matches!(backend.state, State::Opening(_) | State::Leaving);
+        let uncounted_by_server = matches!(link, Link::Connecting | Link::Ended)
+            || matches!(backend.state, State::Leaving);
         if counted {
             self.counted_close(id, group, reason);
         }
-        if polite {
-            self.leave(now, id, group);
-        } else {
-            self.drop_backend(now, id, group);
+        if uncounted_by_server {
+            return self.drop_backend(now, id, group);
         }
+        match link {
+            Link::Up if polite => self.send(id, goodbye()),
+            // It would be read as the rest of a message, or not at all.
+            Link::Up => self.op(Op::Finish { conn: id }),
+            _ => {}
+        }
+        self.leave(now, id, group);
     }
 
-    /// Says goodbye; the server's answer is the end of the connection.
+    /// The end has been said; the server's answer is the end of the connection.
     fn leave(&mut self, now: Now, id: ConnId, group: GroupId) {
+        self.part(id);
         let Some(backend) = self.backend(id) else {
             return;
         };
         backend.state = State::Leaving;
         backend.deadline = Some(now.after(LEAVE_TIMEOUT));
         let (errand, reserved) = (backend.errand.take(), backend.reserved.take());
-        self.send(id, goodbye());
         self.arm_backend(now, id);
         if let Some(pool) = self.pool(group) {
             pool.leaving += 1;
             pool.forget_idle(id);
+            pool.forget_opening(id);
         }
         self.let_go(now, group, errand, reserved);
     }
 
-    /// The server has closed a backend that was told goodbye, or has had its time.
+    /// A backend that is lent is so no more.
+    fn part(&mut self, id: ConnId) {
+        let Some(client) = self.backend(id).and_then(|b| b.client()) else {
+            return;
+        };
+        self.unlend(id);
+        if let Some(client) = self.client(client) {
+            client.lent = None;
+        }
+    }
+
+    /// The server has closed a backend that is leaving, or has had its time.
     pub(super) fn left(&mut self, now: Now, id: ConnId) {
         let Some(group) = self.backend(id).map(|b| b.group) else {
             return;
@@ -248,26 +278,23 @@ impl Shard {
     }
 
     fn drop_backend(&mut self, now: Now, id: ConnId, group: GroupId) {
+        self.part(id);
         let Some(Conn::Backend(mut backend)) = self.table.remove(id) else {
             return;
         };
         self.timers.disarm(id, &mut backend.timer);
-        self.op(Op::Close {
-            conn: id,
-            how: Close::Now,
-        });
+        if backend.link != Link::Closed {
+            self.op(Op::Close {
+                conn: id,
+                how: Close::Now,
+            });
+        }
         let leaving = matches!(backend.state, State::Leaving);
         if let Some(pool) = self.pool(group) {
             pool.open = pool.open.saturating_sub(1);
             pool.leaving = pool.leaving.saturating_sub(u32::from(leaving));
             pool.forget_idle(id);
             pool.forget_opening(id);
-        }
-        if let State::Lent(client) = backend.state {
-            self.stats.backends_lent = self.stats.backends_lent.saturating_sub(1);
-            if let Some(client) = self.client(client) {
-                client.lent = None;
-            }
         }
         self.let_go(now, group, backend.errand, backend.reserved);
     }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::permits::OWNER;
 use super::{Conn, Shard};
-use crate::backend::{MovedBackend, State};
+use crate::backend::{Backend, Link, MovedBackend, State};
 use crate::ids::{ConnId, Now, ShardId};
 use crate::profile::{Known, Profile, ProfileNews};
 use crate::seam::{Mail, Op};
@@ -93,13 +93,7 @@ impl Shard {
             parameters: backend.known.parameters.clone(),
         };
         backend.known = self.profiles.learn(&backend.profile, reported).0;
-        backend.timer = crate::timers::Timer::default();
-        let id = self.table.insert(Conn::Backend(Box::new(backend)));
-        if let Some(pool) = self.pool(group) {
-            pool.permits += 1;
-            pool.open += 1;
-            pool.unanswered_since = None;
-        }
+        let id = self.take_in(backend);
         self.give_back(now, id);
         // It has not been used by moving: one that goes home because it has aged is not young again.
         if let Some(backend) = self.backend(id)
@@ -110,6 +104,28 @@ impl Shard {
         }
         // The owner has only heard that the permit left its last place, and would never look for it here.
         self.report_demand(now, group, true);
+        id
+    }
+
+    /// The shell has closed it on the way, because the server said something or because it ended: the server may still count it.
+    pub(super) fn backend_lost_on_its_way(&mut self, now: Now, moved: MovedBackend) {
+        let mut backend = moved.unpack();
+        let group = backend.group;
+        backend.link = Link::Closed;
+        let id = self.take_in(backend);
+        self.close_backend(now, id, "lost on its way to another shard");
+        self.report_demand(now, group, true);
+    }
+
+    /// A backend's permit comes with it.
+    fn take_in(&mut self, mut backend: Backend) -> ConnId {
+        let group = backend.group;
+        backend.timer = crate::timers::Timer::default();
+        let id = self.table.insert(Conn::Backend(Box::new(backend)));
+        if let Some(pool) = self.pool(group) {
+            pool.permits += 1;
+            pool.open += 1;
+        }
         id
     }
 }

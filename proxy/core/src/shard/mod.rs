@@ -144,8 +144,7 @@ impl Shard {
 
     /// A backend that another shard sent has been lost on the way; its permit arrives all the same.
     pub fn adopt_failed(&mut self, now: Now, moved: Box<MovedBackend>) {
-        self.permits_arrived(now, moved.group(), 1);
-        self.report_demand(now, moved.group(), true);
+        self.backend_lost_on_its_way(now, *moved);
     }
 
     /// Something happened.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{Conn, Shard};
-use crate::backend::{Backend, State};
+use crate::backend::{Backend, Link, State};
 use crate::ids::{ConnId, GroupId, Now};
 use crate::limits::EVICT_AFTER;
 use crate::profile::{Known, Profile};
@@ -121,6 +121,7 @@ impl Shard {
         let id = self.table.insert(Conn::Backend(Box::new(backend)));
         if let Some(pool) = self.pool(group) {
             pool.open += 1;
+            pool.unanswered_since = None;
             pool.opening.push((id, profile));
         }
         self.op(Op::Connect { conn: id, group });
@@ -136,6 +137,9 @@ impl Shard {
     }
 
     pub(super) fn backend_connected(&mut self, now: Now, id: ConnId) {
+        if let Some(backend) = self.backend(id) {
+            backend.link = Link::Up;
+        }
         let Some(step) = self.login_of(id).map(BackendLogin::start) else {
             return;
         };

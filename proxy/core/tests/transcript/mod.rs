@@ -347,6 +347,11 @@ impl Play {
                     .push(format!("{name} is {}read", if on { "" } else { "not " }));
                 Ok(())
             }
+            Op::Finish { conn } => {
+                let name = self.name_of(conn)?;
+                self.lines.push(format!("{name}< finished"));
+                Ok(())
+            }
             Op::Close { conn, how } => {
                 let name = self.name_of(conn)?;
                 let how = if how == Close::Flush {

@@ -189,6 +189,11 @@ impl Puppet {
                 self.send(id, bytes);
                 self.end(id, Close::Flush);
             }
+            // Say goodbye and nothing more, but stay until the peer ends.
+            "F" => {
+                self.send(id, *b"bye");
+                self.op(Op::Finish { conn: id });
+            }
             // Close with nothing sent.
             "N" => {
                 self.send(id, vec![b'x'; 100]);

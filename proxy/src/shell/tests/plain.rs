@@ -97,6 +97,24 @@ fn the_last_words_survive_what_the_client_still_sends() {
 }
 
 #[test]
+fn a_finished_connection_lives_until_its_peer_has_ended() {
+    on_both(|io| {
+        let plane = Plane::plain(io, 1);
+        let mut stream = plane.connect(Mode::Tricks);
+        stream.write_all(b"F\n").unwrap();
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).unwrap();
+        assert_eq!(answer, b"bye");
+        // Longer than a closed connection's peer may linger.
+        std::thread::sleep(weir_core::limits::LINGER_PEER + Duration::from_millis(200));
+        plane.assert_sockets(1);
+        drop(stream);
+        // The machine closes it when it hears of the end.
+        plane.assert_empties();
+    });
+}
+
+#[test]
 fn a_client_that_never_leaves_is_let_go() {
     on_both(|io| {
         let plane = Plane::plain(io, 1);

@@ -170,6 +170,7 @@ impl World {
                     self.must_know(shard, conn);
                     self.known.retain(|k| k.shard != shard || k.conn != conn);
                 }
+                Op::Finish { conn } => self.must_know(shard, conn),
                 Op::Mail { to, body } => self.mail.push_back((shard, usize::from(to.0), body)),
                 Op::Move { conn, to, body } => {
                     self.must_know(shard, conn);
