@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::{Args, Parser, Subcommand};
 
-use crate::report;
+use crate::{guard, report};
 
 /// Measures weir next to a direct connection and next to its peers.
 #[derive(Parser)]
@@ -20,6 +20,16 @@ struct Cli {
 enum Command {
     /// What got better or worse from one report to another, beyond noise.
     Compare(CompareArgs),
+    /// Counts per query (instructions, system calls, allocations) against the committed ones; fails over 5 %.
+    Guard(GuardArgs),
+}
+
+/// What to do with the counts.
+#[derive(Args)]
+struct GuardArgs {
+    /// Make what is counted now the committed values (perf/guard.toml).
+    #[arg(long)]
+    bless: bool,
 }
 
 /// Two reports.
@@ -39,6 +49,7 @@ struct CompareArgs {
 pub fn main() -> ExitCode {
     let done = match Cli::parse().command {
         Command::Compare(args) => compare(&args),
+        Command::Guard(args) => guarded(&args),
     };
     done.unwrap_or_else(|error| {
         eprintln!("weir-perf: {error:#}");
@@ -56,4 +67,16 @@ fn compare(args: &CompareArgs) -> Result<ExitCode> {
     } else {
         ExitCode::SUCCESS
     })
+}
+
+fn guarded(args: &GuardArgs) -> Result<ExitCode> {
+    let mode = if args.bless {
+        guard::Mode::Bless
+    } else {
+        guard::Mode::Check
+    };
+    weir_e2e::process::stop_all_on_signals()?;
+    let held = guard::run(mode);
+    weir_e2e::place::remove_run_dir();
+    Ok(ExitCode::from(u8::from(!held?)))
 }

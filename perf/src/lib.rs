@@ -11,6 +11,8 @@
 //! - `report`: terminal table, JSON, HTML page, comparison of two reports.
 
 pub mod cli;
+pub mod guard;
 pub mod load;
 pub mod model;
+pub mod profile;
 pub mod report;

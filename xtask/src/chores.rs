@@ -45,6 +45,23 @@ pub fn end_to_end(subcommand: &str, args: &[String]) -> Result<()> {
     Err(error).with_context(|| format!("can't start {}", program.display()))
 }
 
+/// Builds proxy and load harness, optimised, and gives the guard's command.
+pub fn guard_command() -> Result<Command> {
+    shell::run(&mut shell::cargo(&[
+        "build",
+        "--release",
+        "--locked",
+        "-p",
+        "weir",
+        "-p",
+        "weir-perf",
+    ]))?;
+    Ok(end_to_end_command(
+        shell::target_dir().join("release/weir-perf"),
+        "guard",
+    ))
+}
+
 /// What the simulator is to run.
 #[derive(Args)]
 pub struct SimArgs {

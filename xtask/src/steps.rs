@@ -14,7 +14,8 @@ use crate::{chores, shell, tidy};
 /// Which checks to run.
 #[derive(Args)]
 pub struct TestArgs {
-    /// Run these steps only (comma-separated): fmt, clippy, tidy, deny, unit, sim, fuzz, e2e.
+    /// Run these steps only (comma-separated): fmt, clippy, tidy, deny, unit, sim, fuzz, e2e,
+    /// guard.
     #[arg(long, value_delimiter = ',')]
     only: Vec<String>,
     /// Leave these steps out (comma-separated).
@@ -74,6 +75,10 @@ const STEPS: &[Step] = &[
     Step {
         name: "e2e",
         run: end_to_end,
+    },
+    Step {
+        name: "guard",
+        run: |_| guard(),
     },
 ];
 
@@ -239,4 +244,27 @@ fn end_to_end(args: &TestArgs) -> Outcome {
         command.args(["--io", &args.io.join(",")]);
     }
     counted(&mut command)
+}
+
+/// Counts per query against the committed ones. What no tool of this machine can count is skipped by name.
+fn guard() -> Outcome {
+    if on_ci() {
+        install_counting_tools();
+    }
+    counted(&mut chores::guard_command()?)
+}
+
+/// On CI the tools may be missing; where they can't be had, the guard says what it leaves out.
+fn install_counting_tools() {
+    let present = |tool: &str| Command::new(tool).arg("--version").output().is_ok();
+    if present("valgrind") && (present("perf") || present("strace")) {
+        return;
+    }
+    let packages = ["valgrind", "linux-perf", "strace"];
+    let quiet = ["--yes", "--quiet", "--no-install-recommends"];
+    let mut install = Command::new("apt-get");
+    install.arg("install").args(quiet).args(packages);
+    if let Err(error) = shell::run(&mut install) {
+        println!("guard: {error:#}");
+    }
 }

@@ -1,0 +1,3 @@
+//! Where the time goes: profiles of the weir process.
+
+pub mod callgrind;
