@@ -1,5 +1,8 @@
 //! The command line.
 
+mod load;
+mod null;
+
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -22,6 +25,10 @@ enum Command {
     Compare(CompareArgs),
     /// Counts per query (instructions, system calls, allocations) against the committed ones; fails over 5 %.
     Guard(GuardArgs),
+    /// One run of the load generator against any server or proxy.
+    Load(Box<load::LoadArgs>),
+    /// A server that lets anybody in and answers canned results at next to no cost.
+    NullServer(null::NullArgs),
 }
 
 /// What to do with the counts.
@@ -50,6 +57,8 @@ pub fn main() -> ExitCode {
     let done = match Cli::parse().command {
         Command::Compare(args) => compare(&args),
         Command::Guard(args) => guarded(&args),
+        Command::Load(args) => load::run(&args),
+        Command::NullServer(args) => null::run(&args),
     };
     done.unwrap_or_else(|error| {
         eprintln!("weir-perf: {error:#}");

@@ -4,7 +4,9 @@
 //!
 //! - [`model`]: what a run has measured, as plain data; the JSON file is this.
 //! - [`load`]: the load generator: open and closed loop, latency from the scheduled time.
-//! - `null`: a server that answers canned results at negligible cost.
+//! - [`wire`]: PostgreSQL's messages, as far as both ends of a load need them.
+//! - [`net`]: sockets, TLS and CPUs, as far as both ends of a load need them.
+//! - [`null`]: a server that answers canned results at negligible cost.
 //! - `subjects`: direct, weir, PgBouncer, HAProxy …: how each is started in front of the same server.
 //! - `sample`: CPU time, system calls, memory and descriptors of a process, from outside.
 //! - `scenarios`: which load runs against which subjects in which order, and which figures come out.
@@ -14,5 +16,8 @@ pub mod cli;
 pub mod guard;
 pub mod load;
 pub mod model;
+pub mod net;
+pub mod null;
 pub mod profile;
 pub mod report;
+pub mod wire;

@@ -3,9 +3,29 @@
 //! Latency is counted from the time at which a transaction was scheduled, so a server that stalls can't hide what it made wait
 //! (coordinated omission). The generator measures itself too: its CPU time and how late it sent are part of what it reports.
 
+mod conn;
+mod login;
+mod plan;
+mod run;
+mod socket;
+mod tally;
+mod tls;
+mod watch;
+mod worker;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::atomic::Ordering;
+use std::thread;
 use std::time::Duration;
+
+use anyhow::{anyhow, ensure};
+
+use self::run::Run;
+use self::tally::Tally;
+use self::worker::Worker;
+use crate::model::Load;
+use crate::net::raise_descriptors;
 
 /// What the clients are to do.
 #[derive(Clone, Debug)]
@@ -131,4 +151,68 @@ pub enum Moment {
     Progress(u64),
     /// The measured part has ended; all connections are still open.
     Measured,
+}
+
+/// Runs a load and says what its clients saw. `watch` is told of each phase as it begins, on the calling thread.
+///
+/// # Errors
+/// Nobody could log in, the fleet did not come up, a file is unusable, a CPU does not exist. What goes wrong later is
+/// counted in [`Load::errors`].
+pub fn run(spec: &Spec, watch: &mut dyn FnMut(Moment)) -> anyhow::Result<Load> {
+    ensure!(spec.connections > 0, "a load has at least one connection");
+    ensure!(!spec.work.is_empty(), "a load has at least one transaction");
+    raise_descriptors();
+    let run = Run::new(spec)?;
+    let (watched, tallies) = thread::scope(|scope| {
+        let threads: Vec<_> = (0..run.threads)
+            .map(|index| {
+                scope.spawn({
+                    let run = &run;
+                    move || work(run, index)
+                })
+            })
+            .collect();
+        let watched = {
+            // Also when `watch` panics: the threads would be waited for without an end.
+            let _stop = StopAtEnd(&run);
+            watch::through(&run, watch)
+        };
+        let tallies: Vec<_> = threads
+            .into_iter()
+            .map(|t| {
+                t.join()
+                    .unwrap_or_else(|_| Err(anyhow!("a thread of the generator has died")))
+            })
+            .collect();
+        (watched, tallies)
+    });
+    let tallies = tallies
+        .into_iter()
+        .collect::<anyhow::Result<Vec<Tally>>>()?;
+    let measured = watched?;
+    let seconds = if run.bounded_storm() {
+        let last = tallies.iter().map(|t| t.last).max().unwrap_or(0);
+        last.saturating_sub(measured).max(1) as f64 / 1e9
+    } else {
+        spec.duration.as_secs_f64()
+    };
+    Ok(tally::load(spec, &tallies, seconds))
+}
+
+struct StopAtEnd<'a>(&'a Run);
+
+impl Drop for StopAtEnd<'_> {
+    fn drop(&mut self) {
+        self.0.stop.store(true, Ordering::Release);
+    }
+}
+
+/// One thread; whatever becomes of it, the others are not left waiting.
+fn work(run: &Run, index: usize) -> anyhow::Result<Tally> {
+    let done = Worker::new(run, index).and_then(Worker::go);
+    if let Err(e) = &done {
+        run.note_failure(&e.to_string());
+        run.stop.store(true, Ordering::Release);
+    }
+    done
 }
