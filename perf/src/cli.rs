@@ -2,6 +2,7 @@
 
 mod load;
 mod null;
+mod profile;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -29,6 +30,8 @@ enum Command {
     Load(Box<load::LoadArgs>),
     /// A server that lets anybody in and answers canned results at next to no cost.
     NullServer(null::NullArgs),
+    /// A flame graph and a table of functions of a weir that runs.
+    Profile(profile::ProfileArgs),
 }
 
 /// What to do with the counts.
@@ -59,6 +62,7 @@ pub fn main() -> ExitCode {
         Command::Guard(args) => guarded(&args),
         Command::Load(args) => load::run(&args),
         Command::NullServer(args) => null::run(&args),
+        Command::Profile(args) => profile::run(&args),
     };
     done.unwrap_or_else(|error| {
         eprintln!("weir-perf: {error:#}");

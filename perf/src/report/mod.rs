@@ -4,7 +4,7 @@
 
 mod compare;
 mod curves;
-mod element;
+pub(crate) mod element;
 #[cfg(test)]
 mod fixture;
 mod format;
