@@ -56,6 +56,8 @@ impl Known {
 pub enum ProfileNews {
     /// What a server reports to clients of a profile.
     Known(Arc<Profile>, Arc<Known>),
+    /// Clients of a profile ask for `currval` or `lastval` without having a backend.
+    ReadsSequences(Arc<Profile>),
     /// A user's SCRAM client key, for the login at the server.
     Key(Arc<str>, [u8; 32]),
 }
@@ -64,6 +66,7 @@ impl core::fmt::Debug for ProfileNews {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         f.write_str(match self {
             ProfileNews::Known(..) => "ProfileNews::Known(..)",
+            ProfileNews::ReadsSequences(..) => "ProfileNews::ReadsSequences(..)",
             ProfileNews::Key(..) => "ProfileNews::Key(..)",
         })
     }
@@ -72,8 +75,19 @@ impl core::fmt::Debug for ProfileNews {
 /// All profiles in use in a shard, each once, so that "the same profile" is "the same pointer".
 #[derive(Default)]
 pub struct Profiles {
-    known: HashMap<Arc<Profile>, Option<Arc<Known>>>,
+    known: HashMap<Arc<Profile>, Learned>,
     sweep_at: usize,
+    /// There is a profile that reads sequences, or was.
+    sequences_read: bool,
+}
+
+/// What has been learned of a profile.
+#[derive(Default)]
+struct Learned {
+    /// What the server reports.
+    known: Option<Arc<Known>>,
+    /// See [`Profiles::reads_sequences`].
+    reads_sequences: bool,
 }
 
 impl Profiles {
@@ -84,7 +98,7 @@ impl Profiles {
         }
         self.sweep();
         let profile = Arc::new(profile);
-        self.known.insert(Arc::clone(&profile), None);
+        self.known.insert(Arc::clone(&profile), Learned::default());
         profile
     }
 
@@ -104,20 +118,34 @@ impl Profiles {
     /// What the server reports to clients of this profile, when it has been asked before.
     #[must_use]
     pub fn known(&self, profile: &Profile) -> Option<Arc<Known>> {
-        self.known.get(profile)?.clone()
+        self.known.get(profile)?.known.clone()
     }
 
     /// Notes what a server reported. Answers the shared copy, and whether it is news.
     pub fn learn(&mut self, profile: &Arc<Profile>, reported: Known) -> (Arc<Known>, bool) {
-        if let Some(Some(old)) = self.known.get(profile)
+        let learned = self.known.entry(Arc::clone(profile)).or_default();
+        if let Some(old) = &learned.known
             && **old == reported
         {
             return (Arc::clone(old), false);
         }
         let known = Arc::new(reported);
-        self.known
-            .insert(Arc::clone(profile), Some(Arc::clone(&known)));
+        learned.known = Some(Arc::clone(&known));
         (known, true)
+    }
+
+    /// Clients of this profile ask for `currval` or `lastval` after the transaction that set them: their statements that add rows
+    /// leave something that will be asked for. Costs nothing where no profile does so.
+    #[must_use]
+    pub fn reads_sequences(&self, profile: &Profile) -> bool {
+        self.sequences_read && self.known.get(profile).is_some_and(|l| l.reads_sequences)
+    }
+
+    /// Notes that they do. Answers whether it is news.
+    pub fn learn_reader(&mut self, profile: &Arc<Profile>) -> bool {
+        self.sequences_read = true;
+        let learned = self.known.entry(Arc::clone(profile)).or_default();
+        !core::mem::replace(&mut learned.reads_sequences, true)
     }
 
     /// Forgets profiles that nobody uses when there are many. Each sweep pays for at least as many insertions.
@@ -163,6 +191,16 @@ mod tests {
         }
         assert!(profiles.known.len() <= PROFILES_MAX + 1);
         assert!(profiles.known(&kept).is_some());
+    }
+
+    #[test]
+    fn readers_of_sequences_are_learned_once_and_outlive_what_a_server_reports() {
+        let mut profiles = Profiles::default();
+        let (a, b) = (profiles.intern(profile("a")), profiles.intern(profile("b")));
+        assert!(!profiles.reads_sequences(&a));
+        assert!(profiles.learn_reader(&a) && !profiles.learn_reader(&a));
+        profiles.learn(&a, Known::default());
+        assert!(profiles.reads_sequences(&a) && !profiles.reads_sequences(&b));
     }
 
     #[test]

@@ -39,6 +39,45 @@ pub enum Link {
     Closed,
 }
 
+/// Who has had a backend since it was opened or reset.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Used {
+    /// Nobody.
+    ByNobody,
+    /// This client alone.
+    By(ConnId),
+    /// Several clients, or one of another shard.
+    ByOthers,
+}
+
+impl Used {
+    /// `client` has it now.
+    #[must_use]
+    pub fn and_by(self, client: ConnId) -> Used {
+        if self.is_fresh_for(client) {
+            Used::By(client)
+        } else {
+            Used::ByOthers
+        }
+    }
+
+    /// The same, seen from another shard.
+    #[must_use]
+    pub fn by_another(self) -> Used {
+        if self == Used::ByNobody {
+            self
+        } else {
+            Used::ByOthers
+        }
+    }
+
+    /// Nobody but `client` can have left anything on it.
+    #[must_use]
+    pub fn is_fresh_for(self, client: ConnId) -> bool {
+        self == Used::ByNobody || self == Used::By(client)
+    }
+}
+
 /// What becomes of a backend whose client has left.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Aftermath {
@@ -87,8 +126,8 @@ pub struct Backend {
     pub congested: bool,
     /// Not being read, because its client's socket is full.
     pub paused: bool,
-    /// Somebody has had it since it was opened or reset.
-    pub used: bool,
+    /// Who has had it since it was opened or reset.
+    pub used: Used,
     /// Whom it is being reset for.
     pub reserved: Option<Waiter>,
     /// Hears it while it is idle.
@@ -121,7 +160,7 @@ impl Backend {
             errand: None,
             congested: false,
             paused: false,
-            used: false,
+            used: Used::ByNobody,
             reserved: None,
             quiet: Quiet::default(),
             timer: Timer::default(),

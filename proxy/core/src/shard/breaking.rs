@@ -2,7 +2,7 @@
 //! all in bounded time. Else the backend is closed.
 
 use super::Shard;
-use crate::backend::{Aftermath, Break, State};
+use crate::backend::{Aftermath, Break, State, Used};
 use crate::ids::{ConnId, Now};
 use crate::limits::MEND_TIMEOUT;
 use crate::session::{AtGate, BEYOND_RESET, Client};
@@ -125,7 +125,9 @@ impl Shard {
             });
         } else {
             // What is reset here is as new, whoever had it.
-            backend.used &= !damage.state;
+            if damage.state {
+                backend.used = Used::ByNobody;
+            }
             let (mend, bytes) = Mend::start(damage, nonce, frames);
             backend.state = State::Mending(Box::new(mend));
             self.send(id, bytes);

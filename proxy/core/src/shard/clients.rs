@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use super::{Conn, Shard};
 use crate::ids::{ConnId, Now};
 use crate::limits::{PENDING_BYTES_ENOUGH, PENDING_BYTES_MAX, REPLIES_OWED_MAX};
-use crate::pins::Pins;
+use crate::pins::{PinReason, Pins};
 use crate::pool::Waiter;
 use crate::seam::{Lost, Op, Trace};
 use crate::session::{Client, Phase, hush};
@@ -30,7 +30,12 @@ impl Shard {
         };
         let read = client.conversation.client(bytes);
         let lent = client.lent;
-        let fresh = read.pins.without(client.pins);
+        if read.feeds_sequence || read.reads_sequence {
+            self.mind_sequences(id, &read);
+        }
+        let fresh = self
+            .client(id)
+            .map_or(Pins::NONE, |c| read.pins.without(c.pins));
         if !fresh.is_empty() {
             self.pin(id, fresh);
         }
@@ -41,12 +46,6 @@ impl Shard {
                 self.hush_if_owing(id);
             }
             None => {
-                if read.reads_sequence
-                    && !fresh.is_empty()
-                    && let Some(client) = self.client(id)
-                {
-                    client.wants_fresh = true;
-                }
                 let body = bytes.get(read.start..read.end).unwrap_or(&[]);
                 self.request_backend(now, id, read.head, body, read.start, read.needs_server);
             }
@@ -112,10 +111,12 @@ impl Shard {
         }
     }
 
-    fn pin(&mut self, id: ConnId, fresh: Pins) {
+    pub(super) fn pin(&mut self, id: ConnId, fresh: Pins) {
         let Some(client) = self.client(id) else {
             return;
         };
+        // Its session remembers sequences from now on: nobody else's shall be among them.
+        client.wants_fresh |= client.lent.is_none() && fresh.has(PinReason::Sequence);
         let first = client.pins.is_empty();
         client.pins.add(fresh);
         if first {
@@ -130,7 +131,7 @@ impl Shard {
     }
 
     /// Pins a session for something that was seen on its backend.
-    pub(super) fn pin_for(&mut self, id: ConnId, reason: crate::pins::PinReason) {
+    pub(super) fn pin_for(&mut self, id: ConnId, reason: PinReason) {
         let Some(client) = self.client(id) else {
             return;
         };

@@ -1,13 +1,41 @@
-//! Clients that ask for what the session did before (`currval`, `lastval`) without having a backend: they must not be answered with
-//! what somebody else did. The backend that they get is reset first, if anyone has used it since its last reset.
+//! Clients that ask for what their session did to sequences (`currval`, `lastval`). They must not be answered with what somebody else
+//! did: the backend that a session gets when it begins to remember sequences is reset first, if anyone else has used it.
+//!
+//! It follows that a client which has added a row in one transaction and asks for its number in the next may be told that there is
+//! none: what it did is on another backend, or gone. That an `INSERT` advances a sequence can't be seen, and that somebody will
+//! ask for it can't be foreseen, so the first time it comes out like this. But an application that does so once will do so again:
+//! from then on its sessions (those of its profile) keep the backend that they add rows with.
 
 use super::Shard;
 use crate::backend::State;
 use crate::ids::{ConnId, GroupId, Now};
+use crate::pins::PinReason;
 use crate::pool::Waiter;
-use crate::wire::{Damage, Frames};
+use crate::wire::{Damage, Frames, FromClient};
 
 impl Shard {
+    /// Some of what a client has just asked for adds rows, or asks for what its session did to sequences.
+    pub(super) fn mind_sequences(&mut self, id: ConnId, asked: &FromClient) {
+        let Some(client) = self.client(id) else {
+            return;
+        };
+        let (lent, remembers) = (client.lent.is_some(), client.pins.has(PinReason::Sequence));
+        let Some(profile) = client.profile.clone() else {
+            return;
+        };
+        if remembers {
+            return;
+        }
+        if asked.feeds_sequence {
+            if self.profiles.reads_sequences(&profile) {
+                self.pin_for(id, PinReason::Sequence);
+            }
+        } else if !lent {
+            // Not in the transaction of what it asks for.
+            self.learn_reader(&profile);
+        }
+    }
+
     /// The waiter has been struck from the queue and is to get this backend, which is neither idle nor lent now. Whether it is being
     /// made fresh first.
     pub(super) fn freshen(
@@ -18,7 +46,9 @@ impl Shard {
         backend_id: ConnId,
     ) -> bool {
         let wants = self.client(id).is_some_and(|c| c.wants_fresh);
-        let used = self.backend(backend_id).is_some_and(|b| b.used);
+        let used = self
+            .backend(backend_id)
+            .is_some_and(|b| !b.used.is_fresh_for(id));
         if !wants || !used {
             return false;
         }

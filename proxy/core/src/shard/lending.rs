@@ -190,7 +190,7 @@ impl Shard {
             return;
         };
         backend.state = State::Lent(id);
-        backend.used = true;
+        backend.used = backend.used.and_by(id);
         let known = Arc::clone(&backend.known);
         let backend_full = backend.congested;
         let Some(client) = self.client(id) else {

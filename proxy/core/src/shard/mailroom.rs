@@ -43,6 +43,13 @@ impl Shard {
         self.spread(|| ProfileNews::Known(Arc::clone(profile), Arc::clone(known)));
     }
 
+    /// Clients of a profile ask for what their sessions have done to sequences: from now on those keep their backends.
+    pub(super) fn learn_reader(&mut self, profile: &Arc<Profile>) {
+        if self.profiles.learn_reader(profile) {
+            self.spread(|| ProfileNews::ReadsSequences(Arc::clone(profile)));
+        }
+    }
+
     /// Keeps a client key for logins at the server; `spread`: the other shards are told.
     pub(super) fn learn_key(&mut self, user: &Arc<str>, key: [u8; 32], spread: bool) {
         let needed = self
@@ -80,6 +87,10 @@ impl Shard {
                     },
                 );
                 self.serve(now, group);
+            }
+            ProfileNews::ReadsSequences(profile) => {
+                let profile = self.profiles.adopt(&profile);
+                self.profiles.learn_reader(&profile);
             }
             ProfileNews::Key(user, key) => self.learn_key(&user, key, false),
         }
@@ -121,6 +132,8 @@ impl Shard {
     fn take_in(&mut self, mut backend: Backend) -> ConnId {
         let group = backend.group;
         backend.timer = crate::timers::Timer::default();
+        // Clients of this shard may have the same name.
+        backend.used = backend.used.by_another();
         let id = self.table.insert(Conn::Backend(Box::new(backend)));
         if let Some(pool) = self.pool(group) {
             pool.permits += 1;

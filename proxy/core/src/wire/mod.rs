@@ -7,7 +7,7 @@ pub mod postgres;
 
 pub use postgres::backend_login::{BackendIdentity, BackendLogin, BackendStep};
 pub use postgres::client_login::{ClientLogin, LoginStep};
-pub use postgres::conversation::{ClientEnd, Conversation};
+pub use postgres::conversation::{ClientEnd, Conversation, FromClient};
 pub use postgres::errand::{Errand, ErrandStep};
 pub use postgres::errors::{self, ClientError};
 pub use postgres::frames::Frames;

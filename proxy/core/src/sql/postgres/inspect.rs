@@ -6,7 +6,7 @@ use super::calls::Context;
 use super::cursor::Cursor;
 use super::keywords::{Category, Keyword};
 use super::lexer::{Kind, Token};
-use super::scan::Scan;
+use super::scan::{Scan, Sequences};
 use crate::pins::{PinReason, Pins};
 
 /// What a text may do to its session.
@@ -16,8 +16,8 @@ pub struct Facts {
     pub pins: Pins,
     /// How many statements the text holds; empty ones don't count.
     pub statements: u32,
-    /// `currval` or `lastval` is called: the answer depends on what the session did before.
-    pub reads_sequence: bool,
+    /// What all statements together have to do with the session's memory of sequences.
+    pub sequences: Sequences,
 }
 
 /// Reads the text of a Query or Parse message, without its final NUL. Any bytes: what can't be read for sure pins with
@@ -98,7 +98,9 @@ impl Inspection<'_> {
 
     /// A statement that calls functions: reads it to its end.
     fn scan(&mut self, context: Context, current: Token) {
-        self.facts.reads_sequence |= Scan::new(context).statement(&mut self.cursor, current);
+        let found = Scan::new(context).statement(&mut self.cursor, current);
+        self.facts.sequences.read |= found.read;
+        self.facts.sequences.fed |= found.fed;
     }
 
     /// A statement that calls none: passes over it.

@@ -28,4 +28,5 @@ mod scan;
 mod shape;
 
 pub use inspect::{Facts, inspect};
+pub use scan::Sequences;
 pub use shape::shape;

@@ -60,7 +60,16 @@ pub struct Scan {
     merge: bool,
     update: bool,
     settings_view: bool,
-    reads_sequence: bool,
+    sequences: Sequences,
+}
+
+/// What a statement has to do with the session's memory of sequences (`currval`, `lastval`).
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Sequences {
+    /// It calls `currval` or `lastval`: its answer depends on what the session did before.
+    pub read: bool,
+    /// It adds rows (`INSERT`, `MERGE`, `COPY … FROM`): a column's default may call `nextval` unseen.
+    pub fed: bool,
 }
 
 impl Scan {
@@ -82,12 +91,12 @@ impl Scan {
             merge: false,
             update: false,
             settings_view: false,
-            reads_sequence: false,
+            sequences: Sequences::default(),
         }
     }
 
-    /// Reads from `token`, the cursor's current one, to the end of the statement. True if `currval` or `lastval` is called.
-    pub fn statement(mut self, cursor: &mut Cursor<'_>, mut token: Token) -> bool {
+    /// Reads from `token`, the cursor's current one, to the end of the statement.
+    pub fn statement(mut self, cursor: &mut Cursor<'_>, mut token: Token) -> Sequences {
         while !matches!(token.kind, Kind::End | Kind::Semicolon) {
             match token.kind {
                 Kind::Word | Kind::Quoted => self.word(cursor, token),
@@ -99,7 +108,7 @@ impl Scan {
             token = cursor.advance();
         }
         self.finish(cursor);
-        self.reads_sequence
+        self.sequences
     }
 
     fn finish(&self, cursor: &mut Cursor<'_>) {
@@ -120,11 +129,16 @@ impl Scan {
         match token.keyword {
             Keyword::Update => self.rows_change(false),
             Keyword::Merge => self.rows_change(true),
-            Keyword::Select
-            | Keyword::Insert
-            | Keyword::Delete
-            | Keyword::Values
-            | Keyword::Table => self.end_lists(),
+            Keyword::Insert => {
+                self.end_lists();
+                self.sequences.fed = true;
+            }
+            Keyword::Select | Keyword::Delete | Keyword::Values | Keyword::Table => {
+                self.end_lists();
+            }
+            Keyword::From if self.context == Context::Copy && self.depth == 0 => {
+                self.sequences.fed = true;
+            }
             Keyword::Order | Keyword::Limit | Keyword::Offset | Keyword::Fetch | Keyword::For => {
                 self.end_lists()
             }
@@ -151,6 +165,7 @@ impl Scan {
         self.end_lists();
         self.update = true;
         self.merge |= merge;
+        self.sequences.fed |= merge;
     }
 
     fn end_lists(&mut self) {
@@ -173,7 +188,7 @@ impl Scan {
             && let Some(reason) = functions::effect_as_column(bytes, token.kind == Kind::Quoted)
         {
             cursor.pin(reason);
-            self.reads_sequence |= bytes.eq_ignore_ascii_case(b"currval");
+            self.sequences.read |= bytes.eq_ignore_ascii_case(b"currval");
         }
         // Changing a row of this view is SET.
         const SETTINGS: &str = "pg_settings";
@@ -239,7 +254,7 @@ impl Scan {
             Effect::SetConfig => cursor.pin(PinReason::Setting),
             Effect::Pins(reason) => {
                 cursor.pin(reason);
-                self.reads_sequence |=
+                self.sequences.read |=
                     cursor.is(name.last, "currval") || cursor.is(name.last, "lastval");
             }
         }

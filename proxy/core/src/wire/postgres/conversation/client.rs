@@ -33,6 +33,8 @@ pub struct FromClient {
     pub pins: Pins,
     /// One of its statements asks what the session did before (`currval`, `lastval`).
     pub reads_sequence: bool,
+    /// One of its statements adds rows, and may advance a sequence unseen.
+    pub feeds_sequence: bool,
     /// The stream is over. What comes before still counts.
     pub end_of: Option<ClientEnd>,
     /// At least one request that will be answered was in it.
@@ -309,7 +311,8 @@ fn decide(exchange: &mut Exchange, out: &mut FromClient, header: Header, prefix:
         }
     }
     out.pins.add(parsed.pins);
-    out.reads_sequence |= parsed.reads_sequence;
+    out.reads_sequence |= parsed.sequences.read;
+    out.feeds_sequence |= parsed.sequences.fed;
     out.new_requests |= exchange.request(parsed.kind);
     verdict
 }

@@ -5,7 +5,7 @@
 use super::owed::Kind;
 use crate::limits::{MESSAGE_MAX, NAME_INSPECT_MAX, STATEMENT_INSPECT_MAX};
 use crate::pins::{PinReason, Pins};
-use crate::sql::postgres::inspect;
+use crate::sql::postgres::{Sequences, inspect};
 
 /// Bytes of a header: type and length.
 pub(super) const HEADER: usize = 5;
@@ -74,8 +74,8 @@ pub(super) fn needed(header: Header) -> Result<usize, &'static str> {
 pub(super) struct Parsed {
     pub(super) kind: Kind,
     pub(super) pins: Pins,
-    /// It asks what the session did before (`currval`, `lastval`).
-    pub(super) reads_sequence: bool,
+    /// What it has to do with the session's memory of sequences.
+    pub(super) sequences: Sequences,
     /// It looks up the unnamed statement, or may do so.
     pub(super) uses_unnamed: bool,
     /// It certainly binds the unnamed statement.
@@ -97,7 +97,7 @@ impl Parsed {
                 _ => Kind::Sync,
             },
             pins: Pins::NONE,
-            reads_sequence: false,
+            sequences: Sequences::default(),
             uses_unnamed: false,
             binds_unnamed: false,
         }
@@ -135,7 +135,7 @@ fn read_statement(text: &[u8], parsed: &mut Parsed) {
     }
     let facts = inspect(text);
     parsed.pins.add(facts.pins);
-    parsed.reads_sequence = facts.reads_sequence;
+    parsed.sequences = facts.sequences;
 }
 
 fn read_parse(body: &[u8], parsed: &mut Parsed) {

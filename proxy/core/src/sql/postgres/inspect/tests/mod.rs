@@ -248,10 +248,14 @@ fn functions_with_state() {
         ("CREATE USER MAPPING FOR u SERVER s", &[Load]),
         ("CREATE FOREIGN TABLE t (a int) SERVER s", &[Load]),
     ]);
-    assert!(inspect(b"SELECT currval('s')").reads_sequence);
-    assert!(inspect(b"SELECT 1; SELECT pg_catalog.lastval()").reads_sequence);
-    assert!(inspect(b"SELECT ('s'::regclass).currval").reads_sequence);
-    assert!(!inspect(b"SELECT nextval('s')").reads_sequence);
+    assert!(inspect(b"SELECT currval('s')").sequences.read);
+    assert!(
+        inspect(b"SELECT 1; SELECT pg_catalog.lastval()")
+            .sequences
+            .read
+    );
+    assert!(inspect(b"SELECT ('s'::regclass).currval").sequences.read);
+    assert!(!inspect(b"SELECT nextval('s')").sequences.read);
 }
 
 #[test]

@@ -102,3 +102,27 @@ fn encodings_with_ascii_second_halves() {
         (b"SELECT '\xff\xfe' , \"\xff\"", &[]),
     ]);
 }
+
+#[test]
+fn statements_that_add_rows_may_call_nextval_unseen() {
+    for text in [
+        "INSERT INTO t VALUES (1)",
+        "select 1; insert into t default values",
+        "WITH x AS (INSERT INTO t VALUES (1) RETURNING a) SELECT * FROM x",
+        "MERGE INTO t USING s ON t.a = s.a WHEN NOT MATCHED THEN INSERT VALUES (1)",
+        "COPY t (a) FROM STDIN",
+        "EXPLAIN ANALYZE INSERT INTO t VALUES (1)",
+    ] {
+        assert!(inspect(text.as_bytes()).sequences.fed, "{text}");
+    }
+    for text in [
+        "SELECT a FROM t",
+        "UPDATE t SET a = 1",
+        "DELETE FROM t",
+        "COPY t TO STDOUT",
+        "COPY (SELECT a FROM t) TO STDOUT",
+        "SELECT 'INSERT INTO t'",
+    ] {
+        assert!(!inspect(text.as_bytes()).sequences.fed, "{text}");
+    }
+}
