@@ -1,3 +1,5 @@
+//! What a session says, message by message.
+
 use super::*;
 
 /// The types of what a session says to these messages, with the bodies of C, Z and D as text.

@@ -289,7 +289,7 @@ impl<'a> Worker<'a> {
                     self.conns[i].heard = self.now;
                     self.on_bytes(i, &buffer[..n]);
                     // A short read has emptied the socket; what comes later is a new edge.
-                    if n < limit || self.sip(i, life, n) {
+                    if self.sip(i, life, n) || n < limit {
                         break;
                     }
                 }

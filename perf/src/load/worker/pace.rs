@@ -122,7 +122,7 @@ impl Worker<'_> {
         if !self.begun {
             return self.connect_fleet();
         }
-        if self.finished {
+        if self.finished || self.now < self.pacing.start {
             return;
         }
         match self.run.spec.pace {
@@ -143,6 +143,9 @@ impl Worker<'_> {
             } else {
                 u64::MAX
             };
+        }
+        if self.now < self.pacing.start {
+            return self.pacing.start;
         }
         let due = self.pacing.due(self.pacing.arrived);
         match self.run.spec.pace {
