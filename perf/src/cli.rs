@@ -3,12 +3,14 @@
 mod load;
 mod null;
 mod profile;
+mod run;
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Result;
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory as _, Parser, Subcommand};
 
 use crate::{guard, report};
 
@@ -22,6 +24,10 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Measure: the scenarios that are named, else the quick or the long run.
+    Run(Box<run::RunArgs>),
+    /// The scenarios.
+    List,
     /// What got better or worse from one report to another, beyond noise.
     Compare(CompareArgs),
     /// Counts per query (instructions, system calls, allocations) against the committed ones; fails over 5 %.
@@ -57,7 +63,9 @@ struct CompareArgs {
 /// Runs the program.
 #[must_use]
 pub fn main() -> ExitCode {
-    let done = match Cli::parse().command {
+    let done = match Cli::parse_from(with_run(std::env::args_os())).command {
+        Command::Run(args) => run::run(&args),
+        Command::List => run::list(),
         Command::Compare(args) => compare(&args),
         Command::Guard(args) => guarded(&args),
         Command::Load(args) => load::run(&args),
@@ -68,6 +76,18 @@ pub fn main() -> ExitCode {
         eprintln!("weir-perf: {error:#}");
         ExitCode::from(2)
     })
+}
+
+/// Puts `run` in front where no command is named.
+fn with_run(words: impl Iterator<Item = OsString>) -> Vec<OsString> {
+    let mut words: Vec<OsString> = words.collect();
+    let first = words.get(1).map(|w| w.to_string_lossy().into_owned());
+    let first = first.unwrap_or_default();
+    let help = ["-h", "--help", "-V", "--version", "help"].contains(&first.as_str());
+    if !help && Cli::command().find_subcommand(&first).is_none() {
+        words.insert(1.min(words.len()), "run".into());
+    }
+    words
 }
 
 fn compare(args: &CompareArgs) -> Result<ExitCode> {
@@ -92,4 +112,29 @@ fn guarded(args: &GuardArgs) -> Result<ExitCode> {
     let held = guard::run(mode);
     weir_e2e::place::remove_run_dir();
     Ok(ExitCode::from(u8::from(!held?)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(words: &str) -> Command {
+        let words = std::iter::once("weir-perf").chain(words.split_whitespace());
+        let parsed = Cli::try_parse_from(with_run(words.map(OsString::from)));
+        parsed.unwrap().command
+    }
+
+    #[test]
+    fn a_scenario_is_run_by_its_name_alone() {
+        for words in [
+            "throughput --rounds 3 --only weir,direct",
+            "--quick",
+            "",
+            "run storm",
+        ] {
+            assert!(matches!(parsed(words), Command::Run(_)), "{words}");
+        }
+        assert!(matches!(parsed("compare a b"), Command::Compare(_)));
+        assert!(matches!(parsed("list"), Command::List));
+    }
 }

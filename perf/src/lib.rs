@@ -7,9 +7,9 @@
 //! - [`wire`]: PostgreSQL's messages, as far as both ends of a load need them.
 //! - [`net`]: sockets, TLS and CPUs, as far as both ends of a load need them.
 //! - [`null`]: a server that answers canned results at negligible cost.
-//! - `subjects`: direct, weir, PgBouncer, HAProxy …: how each is started in front of the same server.
-//! - `sample`: CPU time, system calls, memory and descriptors of a process, from outside.
-//! - `scenarios`: which load runs against which subjects in which order, and which figures come out.
+//! - [`subjects`]: direct, weir, PgBouncer, HAProxy …: how each is started in front of the same server.
+//! - [`sample`]: CPU time, system calls, memory and descriptors of a process, from outside.
+//! - [`scenarios`]: which load runs against which subjects in which order, and which figures come out.
 //! - `report`: terminal table, JSON, HTML page, comparison of two reports.
 
 pub mod cli;
@@ -20,4 +20,7 @@ pub mod net;
 pub mod null;
 pub mod profile;
 pub mod report;
+pub mod sample;
+pub mod scenarios;
+pub mod subjects;
 pub mod wire;

@@ -11,9 +11,9 @@ use clap::Args;
 
 use crate::shell;
 
-/// Builds proxy and end-to-end program together (they share their dependencies), optimised.
-pub fn build_end_to_end() -> Result<PathBuf> {
-    eprintln!("building weir and weir-e2e (release)");
+/// Builds the proxy and a program that runs it (they share their dependencies), optimised.
+fn build_with_weir(program: &str) -> Result<PathBuf> {
+    eprintln!("building weir and {program} (release)");
     shell::run(&mut shell::cargo(&[
         "build",
         "--release",
@@ -21,45 +21,70 @@ pub fn build_end_to_end() -> Result<PathBuf> {
         "-p",
         "weir",
         "-p",
-        "weir-e2e",
+        program,
     ]))?;
-    Ok(shell::target_dir().join("release/weir-e2e"))
+    Ok(shell::target_dir().join("release").join(program))
 }
 
-/// The end-to-end program with a subcommand, its binaries and folders named.
-pub fn end_to_end_command(program: PathBuf, subcommand: &str) -> Command {
+/// Builds proxy and end-to-end program.
+pub fn build_end_to_end() -> Result<PathBuf> {
+    build_with_weir("weir-e2e")
+}
+
+/// Builds proxy and load harness.
+pub fn build_perf() -> Result<PathBuf> {
+    build_with_weir("weir-perf")
+}
+
+/// A program that runs the proxy, its binaries and folders named.
+fn command_of(program: PathBuf) -> Command {
     let mut command = Command::new(program);
-    command.arg(subcommand).current_dir(shell::root());
     command
+        .current_dir(shell::root())
         .env("WEIR_CHECKOUT", shell::root())
         .env("WEIR_TARGET_DIR", shell::target_dir());
     command
 }
 
-/// Builds, then becomes the end-to-end program, so that signals from the terminal reach it directly.
+/// The end-to-end program with a subcommand.
+pub fn end_to_end_command(program: PathBuf, subcommand: &str) -> Command {
+    let mut command = command_of(program);
+    command.arg(subcommand);
+    command
+}
+
+/// Becomes the program, so that signals from the terminal reach it directly.
+fn become_it(mut command: Command) -> Result<()> {
+    let error = command.exec();
+    Err(error).with_context(|| format!("can't start {}", command.get_program().display()))
+}
+
+/// Builds, then becomes the end-to-end program.
 pub fn end_to_end(subcommand: &str, args: &[String]) -> Result<()> {
-    let program = build_end_to_end()?;
-    let error = end_to_end_command(program.clone(), subcommand)
-        .args(args)
-        .exec();
-    Err(error).with_context(|| format!("can't start {}", program.display()))
+    let mut command = end_to_end_command(build_end_to_end()?, subcommand);
+    command.args(args);
+    become_it(command)
+}
+
+/// Builds, then becomes the load harness.
+pub fn perf(args: &[String]) -> Result<()> {
+    let mut command = command_of(build_perf()?);
+    command.args(args);
+    become_it(command)
+}
+
+/// A second of each kind of load through the proxy: shows that the harness works, not what it measures.
+pub fn perf_smoke_command(program: PathBuf) -> Command {
+    let mut command = command_of(program);
+    command.args(["run", "smoke", "--seconds", "1", "--no-install", "--strict"]);
+    command
 }
 
 /// Builds proxy and load harness, optimised, and gives the guard's command.
 pub fn guard_command() -> Result<Command> {
-    shell::run(&mut shell::cargo(&[
-        "build",
-        "--release",
-        "--locked",
-        "-p",
-        "weir",
-        "-p",
-        "weir-perf",
-    ]))?;
-    Ok(end_to_end_command(
-        shell::target_dir().join("release/weir-perf"),
-        "guard",
-    ))
+    let mut command = command_of(build_perf()?);
+    command.arg("guard");
+    Ok(command)
 }
 
 /// What the simulator is to run.

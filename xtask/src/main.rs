@@ -36,6 +36,13 @@ enum Chore {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<String>,
     },
+    /// The load harness: measures weir next to a direct connection and next to its peers.
+    #[command(disable_help_flag = true)]
+    Perf {
+        /// Passed on; see `cargo xtask perf --help`.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<String>,
+    },
     /// The simulator: many clients, model servers, faults, one seed each.
     Sim(chores::SimArgs),
     /// The fuzz targets, for a while.
@@ -66,6 +73,7 @@ fn run(chore: Chore) -> anyhow::Result<()> {
         Chore::Demo { args } => chores::end_to_end("demo", &args),
         Chore::E2e { args } => chores::end_to_end("run", &args),
         Chore::Install { args } => chores::end_to_end("install", &args),
+        Chore::Perf { args } => chores::perf(&args),
         Chore::Test(args) => steps::run(&args),
         Chore::Sim(args) => chores::sim(&args),
         Chore::Fuzz(args) => chores::fuzz(&args),

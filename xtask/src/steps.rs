@@ -14,7 +14,7 @@ use crate::{chores, shell, tidy};
 /// Which checks to run.
 #[derive(Args)]
 pub struct TestArgs {
-    /// Run these steps only (comma-separated): fmt, clippy, tidy, deny, unit, sim, fuzz, e2e,
+    /// Run these steps only (comma-separated): fmt, clippy, tidy, deny, unit, sim, fuzz, e2e, perf,
     /// guard.
     #[arg(long, value_delimiter = ',')]
     only: Vec<String>,
@@ -75,6 +75,10 @@ const STEPS: &[Step] = &[
     Step {
         name: "e2e",
         run: end_to_end,
+    },
+    Step {
+        name: "perf",
+        run: |_| plain(&mut chores::perf_smoke_command(chores::build_perf()?)),
     },
     Step {
         name: "guard",

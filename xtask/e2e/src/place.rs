@@ -43,7 +43,7 @@ pub fn run_dir() -> Result<&'static Path> {
     if let Some(dir) = RUN_DIR.get() {
         return Ok(dir);
     }
-    let dir = std::env::temp_dir().join(format!("weir-e2e-{}", std::process::id()));
+    let dir = std::env::temp_dir().join(format!("weir-run-{}", std::process::id()));
     std::fs::create_dir_all(&dir).with_context(|| dir.display().to_string())?;
     std::fs::set_permissions(&dir, std::fs::Permissions::from_mode(0o755))?;
     Ok(RUN_DIR.get_or_init(|| dir))

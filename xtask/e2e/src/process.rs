@@ -267,3 +267,12 @@ pub fn as_unprivileged(mut command: Command) -> Result<Command> {
     }
     Ok(command)
 }
+
+/// Gives a file or folder to the unprivileged user, when this program is root.
+pub fn give(path: &std::path::Path) -> Result<()> {
+    if let Some((uid, gid)) = unprivileged()? {
+        std::os::unix::fs::chown(path, Some(uid), Some(gid))
+            .with_context(|| path.display().to_string())?;
+    }
+    Ok(())
+}

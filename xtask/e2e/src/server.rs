@@ -2,7 +2,7 @@
 //!
 //! Where its programs come from is the business of [`crate::install`].
 
-use std::os::unix::fs::{PermissionsExt, chown};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -72,7 +72,7 @@ impl Server {
         let dir = place::run_dir()?.join(format!("pg{}-{}", programs.major, process::number()));
         std::fs::create_dir_all(&dir)?;
         let data = dir.join("data");
-        own(&dir)?;
+        process::give(&dir)?;
         init(programs, &dir, &data)?;
         let port = place::free_port()?;
         configure(&data, &dir, port, &pki.pair(certificate), max_connections)?;
@@ -192,14 +192,6 @@ impl Drop for Server {
     }
 }
 
-/// Gives a file or folder to the user that the server runs as.
-fn own(path: &Path) -> Result<()> {
-    if let Some((uid, gid)) = process::unprivileged()? {
-        chown(path, Some(uid), Some(gid)).with_context(|| path.display().to_string())?;
-    }
-    Ok(())
-}
-
 fn launch(programs: &Programs, dir: &Path) -> Result<Process> {
     let output = std::fs::File::options()
         .create(true)
@@ -219,7 +211,7 @@ fn launch(programs: &Programs, dir: &Path) -> Result<Process> {
 fn init(programs: &Programs, dir: &Path, data: &Path) -> Result<()> {
     let password = dir.join("password");
     std::fs::write(&password, SUPERUSER_PASSWORD)?;
-    own(&password)?;
+    process::give(&password)?;
     let mut command = programs.command("initdb")?;
     command.arg("-D").arg(data).args([
         "-U",
@@ -246,7 +238,7 @@ fn configure(data: &Path, dir: &Path, port: u16, pair: &Pair, max_connections: u
         let to = data.join(to);
         std::fs::copy(from, &to)?;
         std::fs::set_permissions(&to, std::fs::Permissions::from_mode(0o600))?;
-        own(&to)?;
+        process::give(&to)?;
     }
     let settings = format!(
         "\nlisten_addresses = '127.0.0.1'\nport = {port}\nunix_socket_directories = '{}'\nssl = on\n\
