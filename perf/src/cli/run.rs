@@ -10,9 +10,9 @@ use clap::Args;
 use weir_e2e::{place, process};
 
 use crate::load::Login;
-use crate::report;
 use crate::scenarios::{self, Options, Own, When};
 use crate::subjects::Kind;
+use crate::{net, report};
 
 /// What to measure. A first word that is no command counts as the name of a scenario: `weir-perf throughput`.
 #[derive(Args)]
@@ -100,9 +100,9 @@ pub fn list() -> Result<ExitCode> {
 /// Measures, tells, and writes the report.
 pub fn run(args: &RunArgs) -> Result<ExitCode> {
     process::stop_all_on_signals()?;
-    let measured = scenarios::raise_descriptors()
-        .and_then(|_| options(args))
-        .and_then(|options| scenarios::run(&options));
+    // What is started inherits it.
+    net::raise_descriptors();
+    let measured = options(args).and_then(|options| scenarios::run(&options));
     place::remove_run_dir();
     let report = measured?;
     println!("{}", report::terminal(&report));

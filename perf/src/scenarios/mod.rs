@@ -13,4 +13,4 @@ mod stage;
 
 pub use list::{ALL, Entry, Scale, When};
 pub use run::{Options, run, weir_failed};
-pub use stage::{Own, raise_descriptors};
+pub use stage::Own;

@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
 use weir_e2e::pki::Pki;
@@ -283,34 +283,4 @@ fn tls(ca: Option<PathBuf>, name: &str, resume: bool) -> Tls {
         name: name.to_owned(),
         resume,
     }
-}
-
-/// Lets this program and what it starts have many descriptors; gives how many.
-///
-/// # Errors
-/// When the system refuses even its own limit.
-pub fn raise_descriptors() -> Result<u64> {
-    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-    let most = nr_open().unwrap_or(1 << 20).min(1 << 17);
-    let limit = |n| Rlimit {
-        current: Some(n),
-        maximum: Some(n),
-    };
-    let now = getrlimit(Resource::Nofile);
-    let hard = now.maximum.unwrap_or(most);
-    // More than the hard limit is root's to ask for.
-    if hard < most && setrlimit(Resource::Nofile, limit(most)).is_ok() {
-        return Ok(most);
-    }
-    let soft = Rlimit {
-        current: Some(hard),
-        maximum: now.maximum,
-    };
-    setrlimit(Resource::Nofile, soft).context("can't raise the limit of open descriptors")?;
-    Ok(hard)
-}
-
-fn nr_open() -> Option<u64> {
-    let text = std::fs::read_to_string(Path::new("/proc/sys/fs/nr_open")).ok()?;
-    text.trim().parse().ok()
 }
