@@ -36,7 +36,7 @@ enum Command {
     Load(Box<load::LoadArgs>),
     /// A server that lets anybody in and answers canned results at next to no cost.
     NullServer(null::NullArgs),
-    /// A flame graph and a table of functions of a weir that runs.
+    /// A flame graph and a table of functions of weir under a load; or instructions by function.
     Profile(profile::ProfileArgs),
 }
 

@@ -2,14 +2,13 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 
 use super::Counted;
 use super::lockstep::{PREPARED, SIMPLE, Talk};
 use super::started::start;
-use crate::profile::callgrind::{Counts, OPTIONS};
+use crate::profile::callgrind::{Counts, behind, dump, present, quiet};
 
 /// Round trips of the shorter of two runs of the core.
 const CORE_ROUNDS: u64 = 3_000;
@@ -22,7 +21,7 @@ const WARM_UP: usize = 50;
 
 /// The core alone.
 pub fn core(dir: &Path, counted: &mut Counted) -> Result<()> {
-    if !has_valgrind() {
+    if !present() {
         counted.skip("instructions of the core", MISSING);
         return Ok(());
     }
@@ -30,9 +29,10 @@ pub fn core(dir: &Path, counted: &mut Counted) -> Result<()> {
     for kind in ["simple", "extended"] {
         let run = |rounds: u64| -> Result<Counts> {
             let out = dir.join(format!("core-{kind}-{rounds}"));
-            let mut command = Command::new("valgrind");
-            command.args(OPTIONS).arg(out_file(&out));
-            quiet(command.arg(&program).args([&rounds.to_string(), kind]))?;
+            let before = behind(&out);
+            let mut command = Command::new(&before[0]);
+            command.args(&before[1..]).arg(&program);
+            quiet(command.args([&rounds.to_string(), kind]))?;
             Counts::read(&out)
         };
         let (once, twice) = (run(CORE_ROUNDS)?, run(2 * CORE_ROUNDS)?);
@@ -49,16 +49,14 @@ pub fn core(dir: &Path, counted: &mut Counted) -> Result<()> {
 
 /// The whole of weir in user space.
 pub fn weir(dir: &Path, counted: &mut Counted) -> Result<()> {
-    if !has_valgrind() {
+    if !present() {
         counted.skip("instructions of weir", MISSING);
         return Ok(());
     }
     let mut talks: Vec<(&str, Talk)> = vec![("simple", SIMPLE), ("prepared", PREPARED)];
     for (kind, talk) in talks.drain(..) {
         let out = dir.join(format!("weir-{kind}"));
-        let mut before = vec!["valgrind".to_owned()];
-        before.extend(OPTIONS.map(str::to_owned));
-        before.push(out_file(&out));
+        let before = behind(&out);
         let mut started = start(&dir.join(kind), &before, "epoll", 1)?;
         let pid = started.weir.pid();
         started.steps.begin(&talk)?;
@@ -74,30 +72,6 @@ pub fn weir(dir: &Path, counted: &mut Counted) -> Result<()> {
         );
     }
     Ok(())
-}
-
-/// Makes callgrind write what it counted since the last dump, and reads it.
-fn dump(pid: u32, out: &Path, number: u32) -> Result<Counts> {
-    quiet(
-        Command::new("callgrind_control")
-            .arg("--dump")
-            .arg(pid.to_string()),
-    )?;
-    let file = PathBuf::from(format!("{}.{number}", out.display()));
-    let deadline = Instant::now() + Duration::from_secs(10);
-    // The file is whole when its last line is there.
-    loop {
-        let text = std::fs::read_to_string(&file).unwrap_or_default();
-        if text.lines().any(|l| l.starts_with("totals: ")) {
-            return Counts::read(&file);
-        }
-        ensure!(
-            Instant::now() < deadline,
-            "callgrind wrote no {}",
-            file.display()
-        );
-        std::thread::sleep(Duration::from_millis(10));
-    }
 }
 
 /// A start allocates: where none is seen, the allocator has a name that is not counted, and "none per query" says nothing.
@@ -122,17 +96,6 @@ fn add(counted: &mut Counted, what: &str, counts: &Counts, queries: f64) {
 
 const MISSING: &str = "valgrind is not installed (Debian's package valgrind)";
 
-fn has_valgrind() -> bool {
-    Command::new("valgrind")
-        .arg("--version")
-        .output()
-        .is_ok_and(|o| o.status.success())
-}
-
-fn out_file(path: &Path) -> String {
-    format!("--callgrind-out-file={}", path.display())
-}
-
 fn beside(name: &str) -> Result<PathBuf> {
     let path = std::env::current_exe()?.with_file_name(name);
     ensure!(
@@ -141,20 +104,4 @@ fn beside(name: &str) -> Result<PathBuf> {
         path.display()
     );
     Ok(path)
-}
-
-/// Runs a command; its output is shown only if it fails.
-fn quiet(command: &mut Command) -> Result<()> {
-    let name = command.get_program().display().to_string();
-    let out = command
-        .output()
-        .with_context(|| format!("can't start {name}"))?;
-    ensure!(
-        out.status.success(),
-        "{name} ended with {}:\n{}{}",
-        out.status,
-        String::from_utf8_lossy(&out.stdout),
-        String::from_utf8_lossy(&out.stderr)
-    );
-    Ok(())
 }

@@ -5,9 +5,9 @@
 //! - System calls per query of the real weir (io_uring shell), 1 and 32 in flight in lock step.
 
 mod instructions;
-mod lockstep;
+pub mod lockstep;
 mod reference;
-mod started;
+pub mod started;
 mod syscalls;
 
 use std::path::PathBuf;

@@ -11,7 +11,7 @@ use weir_e2e::weir::{Start, Weir};
 use super::lockstep::{LockStep, PASSWORD, Server, USER};
 
 /// weir and what is around it; dropping it stops weir.
-pub struct Started {
+pub(super) struct Started {
     /// weir, or the tool it runs under.
     pub weir: Weir,
     /// Both sides of it.
@@ -19,35 +19,58 @@ pub struct Started {
 }
 
 /// Starts weir behind a command (`valgrind …`, `taskset …`; may be empty) and logs `width` clients in.
-pub fn start(dir: &Path, before: &[String], io: &str, width: usize) -> Result<Started> {
-    std::fs::create_dir_all(dir).with_context(|| dir.display().to_string())?;
+pub(super) fn start(dir: &Path, before: &[String], io: &str, width: usize) -> Result<Started> {
     let server = Server::listen()?;
-    let at = server.address()?;
-    let options = [
-        ("io", format!("\"{io}\"")),
-        ("shards", "1".to_owned()),
-        ("client_tls", "\"off\"".to_owned()),
-        ("client_auth", "\"md5\"".to_owned()),
-        ("host", format!("\"{}\"", at.ip())),
-        ("port", at.port().to_string()),
-        ("database", format!("\"{USER}\"")),
-        ("target_tls", "\"off\"".to_owned()),
-        ("min_connection_pool_size", width.to_string()),
-        ("max_connection_pool_size", width.to_string()),
-    ];
-    let start = Start {
-        program: wrapped(dir, before)?,
-        dir: dir.to_path_buf(),
-        options: options.map(|(k, v)| (k.to_owned(), v)).to_vec(),
-        deny_io_uring: false,
-        extra: String::new(),
-        users: vec![(USER.to_owned(), PASSWORD.to_owned())],
-    };
-    let weir = Weir::start(&start).context("weir")?;
+    let weir = weir(
+        dir,
+        before,
+        server.address()?,
+        &[("io", &format!("\"{io}\""))],
+        width,
+    )?;
     let address = SocketAddr::from(([127, 0, 0, 1], weir.port));
     let steps = LockStep::new(&server, address, width)
         .with_context(|| format!("weir said:\n{}", weir.log()))?;
     Ok(Started { weir, steps })
+}
+
+/// Starts weir behind a command, in front of a server that takes anyone, with `pool` connections to it. `more` are keys
+/// and values (TOML) of its config.
+pub fn weir(
+    dir: &Path,
+    before: &[String],
+    to: SocketAddr,
+    more: &[(&str, &str)],
+    pool: usize,
+) -> Result<Weir> {
+    std::fs::create_dir_all(dir).with_context(|| dir.display().to_string())?;
+    let own = [
+        ("shards", "1".to_owned()),
+        ("client_tls", "\"off\"".to_owned()),
+        ("client_auth", "\"md5\"".to_owned()),
+        ("host", format!("\"{}\"", to.ip())),
+        ("port", to.port().to_string()),
+        ("database", format!("\"{USER}\"")),
+        ("target_tls", "\"off\"".to_owned()),
+        ("min_connection_pool_size", pool.to_string()),
+        ("max_connection_pool_size", pool.to_string()),
+    ];
+    let mut start = Start {
+        program: wrapped(dir, before)?,
+        dir: dir.to_path_buf(),
+        options: Vec::new(),
+        deny_io_uring: false,
+        extra: String::new(),
+        users: vec![(USER.to_owned(), PASSWORD.to_owned())],
+    };
+    for (key, value) in own
+        .iter()
+        .map(|(k, v)| (*k, v.as_str()))
+        .chain(more.iter().copied())
+    {
+        start.option(key, value);
+    }
+    Weir::start(&start).context("weir")
 }
 
 /// A script that becomes weir behind the command, since what starts weir takes one program.

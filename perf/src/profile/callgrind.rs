@@ -3,12 +3,14 @@
 //! The format: <https://valgrind.org/docs/manual/cl-format.html>, written without compression of names and positions.
 
 use std::collections::HashMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 
 /// Options with which [`Counts::read`] can read what comes out.
-pub const OPTIONS: [&str; 5] = [
+const OPTIONS: [&str; 5] = [
     "--tool=callgrind",
     "--compress-strings=no",
     "--compress-pos=no",
@@ -46,6 +48,9 @@ pub struct Counts {
 
 impl Counts {
     /// Reads a file of callgrind's.
+    ///
+    /// # Errors
+    /// When it can't be read or is another kind of file; names it.
     pub fn read(path: &Path) -> Result<Counts> {
         let text = std::fs::read_to_string(path)
             .with_context(|| format!("can't read {}", path.display()))?;
@@ -127,6 +132,70 @@ fn plain(name: &str) -> &str {
 
 fn is_allocator(name: &str) -> bool {
     ALLOCATORS.contains(&name) || name.starts_with("mi_") || name.starts_with("_mi_")
+}
+
+/// Whether valgrind is here.
+#[must_use]
+pub fn present() -> bool {
+    Command::new("valgrind")
+        .arg("--version")
+        .output()
+        .is_ok_and(|o| o.status.success())
+}
+
+/// The command behind which a program is counted; what it counted goes to `out`, dumps to `out.1`, `out.2` …
+#[must_use]
+pub fn behind(out: &Path) -> Vec<String> {
+    let mut words = vec!["valgrind".to_owned()];
+    words.extend(OPTIONS.map(str::to_owned));
+    words.push(format!("--callgrind-out-file={}", out.display()));
+    words
+}
+
+/// Makes callgrind write what it counted since the last dump, and reads it.
+///
+/// # Errors
+/// When callgrind can't be asked, or does not answer within ten seconds.
+pub fn dump(pid: u32, out: &Path, number: u32) -> Result<Counts> {
+    quiet(
+        Command::new("callgrind_control")
+            .arg("--dump")
+            .arg(pid.to_string()),
+    )?;
+    let file = PathBuf::from(format!("{}.{number}", out.display()));
+    let deadline = Instant::now() + Duration::from_secs(10);
+    // The file is whole when its last line is there.
+    loop {
+        let text = std::fs::read_to_string(&file).unwrap_or_default();
+        if text.lines().any(|l| l.starts_with("totals: ")) {
+            return Counts::read(&file);
+        }
+        ensure!(
+            Instant::now() < deadline,
+            "callgrind wrote no {}",
+            file.display()
+        );
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// Runs a command; its output is shown only if it fails.
+///
+/// # Errors
+/// When it can't be started or fails; with what it said.
+pub fn quiet(command: &mut Command) -> Result<()> {
+    let name = command.get_program().display().to_string();
+    let out = command
+        .output()
+        .with_context(|| format!("can't start {name}"))?;
+    ensure!(
+        out.status.success(),
+        "{name} ended with {}:\n{}{}",
+        out.status,
+        String::from_utf8_lossy(&out.stdout),
+        String::from_utf8_lossy(&out.stderr)
+    );
+    Ok(())
 }
 
 #[cfg(test)]
