@@ -15,11 +15,7 @@ pub fn text(line: &mut String, value: &str) {
     line.push('"');
     for c in value.chars() {
         match c {
-            '"' => line.push_str("\\\""),
-            '\\' => line.push_str("\\\\"),
-            '\n' => line.push_str("\\n"),
-            '\r' => line.push_str("\\r"),
-            '\t' => line.push_str("\\t"),
+            c if let Some(escaped) = short(c) => line.push_str(escaped),
             c if harmful(c) => {
                 let _ = write!(line, "\\u{{{:x}}}", u32::from(c));
             }
@@ -35,11 +31,7 @@ pub fn json(line: &mut String, value: &str) {
     line.push('"');
     for c in value.chars() {
         match c {
-            '"' => line.push_str("\\\""),
-            '\\' => line.push_str("\\\\"),
-            '\n' => line.push_str("\\n"),
-            '\r' => line.push_str("\\r"),
-            '\t' => line.push_str("\\t"),
+            c if let Some(escaped) = short(c) => line.push_str(escaped),
             c if harmful(c) => {
                 for unit in c.encode_utf16(&mut [0; 2]) {
                     let _ = write!(line, "\\u{unit:04x}");
@@ -63,6 +55,18 @@ pub fn label(page: &mut String, value: &str) {
         }
     }
     page.push('"');
+}
+
+/// Escapes that text lines and JSON write alike.
+fn short(c: char) -> Option<&'static str> {
+    Some(match c {
+        '"' => "\\\"",
+        '\\' => "\\\\",
+        '\n' => "\\n",
+        '\r' => "\\r",
+        '\t' => "\\t",
+        _ => return None,
+    })
 }
 
 /// Control characters, and those that break or turn lines where Unicode is shown.

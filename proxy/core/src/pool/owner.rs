@@ -18,6 +18,25 @@ struct Report {
     asked: u64,
 }
 
+impl Report {
+    /// Asks this shard, which is `from`.
+    fn recall(
+        &mut self,
+        from: ShardId,
+        permits: u32,
+        to: Option<ShardId>,
+        idle_only: bool,
+    ) -> Order {
+        self.asked += 1;
+        Order::Recall {
+            from,
+            permits,
+            to,
+            idle_only,
+        }
+    }
+}
+
 /// What is to be sent.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Order {
@@ -78,13 +97,7 @@ impl Owner {
             let permits = excess.min(shard.held);
             if permits > 0 {
                 excess -= permits;
-                shard.asked += 1;
-                orders.push(Order::Recall {
-                    from: name(at),
-                    permits,
-                    to: None,
-                    idle_only: false,
-                });
+                orders.push(shard.recall(name(at), permits, None, false));
             }
         }
     }
@@ -171,13 +184,7 @@ impl Owner {
         for (at, shard) in self.shards.iter_mut().enumerate() {
             // What a shard holds is not asked for here: backends move without the owner's knowing.
             if name(at) != wanting && shard.waiting == 0 && shard.recalls >= shard.asked {
-                shard.asked += 1;
-                orders.push(Order::Recall {
-                    from: name(at),
-                    permits,
-                    to: Some(wanting),
-                    idle_only: true,
-                });
+                orders.push(shard.recall(name(at), permits, Some(wanting), true));
             }
         }
     }
@@ -210,14 +217,8 @@ impl Owner {
                 continue;
             }
             missing -= u64::from(permits);
-            shard.asked += 1;
             shard.held = shard.held.saturating_sub(permits);
-            orders.push(Order::Recall {
-                from: name(at),
-                permits,
-                to: Some(wanting),
-                idle_only: false,
-            });
+            orders.push(shard.recall(name(at), permits, Some(wanting), false));
         }
     }
 
@@ -235,14 +236,8 @@ impl Owner {
         if let Some(at) = richest
             && let Some(shard) = self.shards.get_mut(at)
         {
-            shard.asked += 1;
-            shard.held -= 1;
-            orders.push(Order::Recall {
-                from: name(at),
-                permits: 1,
-                to: Some(wanting),
-                idle_only: false,
-            });
+            shard.held = shard.held.saturating_sub(1);
+            orders.push(shard.recall(name(at), 1, Some(wanting), false));
         }
     }
 }

@@ -167,19 +167,6 @@ pub fn too_many_startup_parameters(limit: usize) -> ClientError {
     .hint("Send fewer parameters at login and SET the others afterwards.")
 }
 
-/// The database is not served here.
-#[must_use]
-pub fn no_such_database(database: &str) -> ClientError {
-    ClientError::fatal("3D000", format!("database \"{database}\" does not exist"))
-}
-
-/// The login took longer than `login_timeout`.
-#[must_use]
-pub fn login_timeout() -> ClientError {
-    ClientError::fatal("57014", "canceling authentication due to timeout")
-        .hint("weir's login_timeout has passed; check the network, or have the operator raise it.")
-}
-
 // ---- limits ------------------------------------------------------------------------------------------------------
 
 /// `max_client_connections` reached.
@@ -188,24 +175,6 @@ pub fn too_many_clients(limit: u32) -> ClientError {
     ClientError::fatal("53300", "sorry, too many clients already")
         .detail(format!("weir's max_client_connections is {limit}."))
         .hint("Close idle connections, or have the operator raise max_client_connections.")
-}
-
-/// More connections in login than weir keeps.
-#[must_use]
-pub fn too_many_logins() -> ClientError {
-    ClientError::fatal("53300", "sorry, too many clients are logging in")
-        .hint("Try again in a moment.")
-}
-
-/// `max_borrowed_connections` reached and no wish to wait.
-#[must_use]
-pub fn too_many_borrowed(limit: u32) -> ClientError {
-    ClientError::fatal(
-        "53300",
-        format!("this client already uses {limit} database connections, which is weir's max_borrowed_connections"),
-    )
-    .as_error()
-    .hint("End transactions sooner, or have the operator raise max_borrowed_connections.")
 }
 
 /// No backend came free in `borrow_timeout`. FATAL during login; [`ClientError::as_error`] where the session goes on.
@@ -231,12 +200,6 @@ pub fn borrow_timeout_of_one(waited: Duration, most: u32) -> ClientError {
             waited.as_secs_f64()
         ))
         .hint("End transactions sooner, or have the operator raise max_borrowed_connections or borrow_timeout.")
-}
-
-/// Some other bound of weir.
-#[must_use]
-pub fn limit_exceeded(what: &str, limit: usize) -> ClientError {
-    ClientError::fatal("54000", format!("{what}: weir's limit is {limit}"))
 }
 
 // ---- the wire ----------------------------------------------------------------------------------------------------
@@ -311,16 +274,6 @@ pub fn server_unreachable(group: &str) -> ClientError {
     .hint("Try again; the cause is in weir's log.")
 }
 
-/// The target refused weir's login and what it said is not for the client.
-#[must_use]
-pub fn server_login_failed(group: &str) -> ClientError {
-    ClientError::fatal(
-        "08004",
-        format!("weir could not log in to the database server of \"{group}\""),
-    )
-    .hint("The cause is in weir's log: the user, its password or the database may differ from weir's config.")
-}
-
 /// Whether an error at login is against this very client (its database, a parameter, its role), so that waiting can't cure it:
 /// classes 0A, 22, 28, 3D and 42, and a server that does not know a parameter.
 #[must_use]
@@ -355,13 +308,8 @@ mod tests {
             invalid_replication_value("maybe"),
             database_name_not_utf8(),
             too_many_startup_parameters(1),
-            no_such_database("x"),
-            login_timeout(),
             too_many_clients(1),
-            too_many_logins(),
-            too_many_borrowed(1),
             borrow_timeout(Duration::from_millis(1500), 5),
-            limit_exceeded("x", 1),
             protocol_violation("x"),
             unencrypted_data_after("SSL"),
             shutting_down(),
@@ -370,7 +318,6 @@ mod tests {
             idle_timeout(true),
             server_lost(),
             server_unreachable("x"),
-            server_login_failed("x"),
             server_protocol_violation(),
         ]
     }

@@ -242,13 +242,14 @@ pub fn sync(out: &mut Vec<u8>) {
     message(out, b'S', |_| {});
 }
 
-/// Name and value of a ParameterStatus body.
+/// Name and value of a ParameterStatus body: `name NUL value NUL`, and nothing behind.
 #[must_use]
 pub fn parse_parameter_status(body: &[u8]) -> Option<(&[u8], &[u8])> {
     let end = memchr::memchr(0, body)?;
-    let (name, rest) = (body.get(..end)?, body.get(end + 1..)?);
-    let end = memchr::memchr(0, rest)?;
-    Some((name, rest.get(..end)?))
+    let (value, nul) = body
+        .get(end + 1..)?
+        .split_at_checked(body.len().checked_sub(end + 2)?)?;
+    (nul == [0] && !value.contains(&0)).then_some((body.get(..end)?, value))
 }
 
 // ---- reading errors ----------------------------------------------------------------------------------------------

@@ -301,7 +301,7 @@ impl BackendLogin {
     }
 
     fn parameter_status(&mut self, body: &[u8]) -> Option<BackendStep> {
-        let Some((name, value)) = split_parameter(body) else {
+        let Some((name, value)) = messages::parse_parameter_status(body) else {
             return Some(self.fail("the server sent a malformed ParameterStatus"));
         };
         match self
@@ -366,13 +366,4 @@ impl BackendLogin {
             reason: reason.to_owned(),
         }
     }
-}
-
-/// `name NUL value NUL`, and nothing behind.
-fn split_parameter(body: &[u8]) -> Option<(&[u8], &[u8])> {
-    let end = memchr::memchr(0, body)?;
-    let (value, nul) = body
-        .get(end + 1..)?
-        .split_at_checked(body.len().checked_sub(end + 2)?)?;
-    (nul == [0] && !value.contains(&0)).then_some((body.get(..end)?, value))
 }

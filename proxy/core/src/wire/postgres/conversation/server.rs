@@ -5,6 +5,7 @@
 //! stepped over by their headers alone.
 
 use super::super::frames::Frames;
+use super::super::messages::parse_parameter_status;
 use super::exchange::Exchange;
 use super::message::{HEADER, Header};
 use super::owed::Kind;
@@ -213,7 +214,7 @@ impl ServerStream {
                 exchange.error(error.protocol)
             }
             b'S' => {
-                if let Some((name, value)) = parameter(body) {
+                if let Some((name, value)) = parse_parameter_status(body) {
                     on_parameter(name, value);
                 }
                 Ok(())
@@ -257,12 +258,6 @@ fn check_server(header: Header) -> Result<(), &'static str> {
         }
         _ => Err("a server message of an unknown type"),
     }
-}
-
-/// Name and value of a ParameterStatus.
-fn parameter(body: &[u8]) -> Option<(&[u8], &[u8])> {
-    let mut fields = body.split(|b| *b == 0);
-    Some((fields.next()?, fields.next()?))
 }
 
 /// The little that matters of an ErrorResponse. The fields that say it come first in it.
