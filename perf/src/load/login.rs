@@ -166,3 +166,81 @@ fn answer(out: &mut Vec<u8>, parts: &[&[u8]]) {
         parts.iter().for_each(|part| b.extend_from_slice(part))
     });
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use weir_core::auth::scram::ScramServer;
+
+    fn logins(password: Option<&str>) -> Logins {
+        Logins::new(&Login {
+            user: "alice".to_owned(),
+            database: "shop".to_owned(),
+            password: password.map(str::to_owned),
+        })
+    }
+
+    fn authentication(code: u32, rest: &[u8]) -> Vec<u8> {
+        [&code.to_be_bytes(), rest].concat()
+    }
+
+    /// The one message that is answered, without type and length.
+    fn answered(
+        logins: &Logins,
+        exchange: &mut Option<Box<ScramClient>>,
+        end_point: Option<&[u8]>,
+        body: &[u8],
+    ) -> Result<Vec<u8>, String> {
+        let mut out = Vec::new();
+        logins.answer(body, exchange, end_point, &mut Random::new(7), &mut out)?;
+        Ok(out.split_off(out.len().min(5)))
+    }
+
+    #[test]
+    fn passwords_are_given_as_asked_for() {
+        let logins = logins(Some("secret"));
+        let said = |body: &[u8]| answered(&logins, &mut None, None, body).unwrap();
+        assert_eq!(said(&authentication(3, b"")), b"secret\0");
+        let hash = md5::answer(b"secret", b"alice", [1, 2, 3, 4]);
+        assert_eq!(
+            said(&authentication(5, &[1, 2, 3, 4])),
+            [&hash[..], b"\0"].concat()
+        );
+        assert_eq!(said(&authentication(0, b"")), b"");
+        assert!(answered(&logins, &mut None, None, &authentication(7, b"")).is_err());
+        assert!(answered(&logins, &mut None, None, &authentication(11, b"")).is_err());
+        let none = self::logins(None);
+        let error = answered(&none, &mut None, None, &authentication(3, b"")).unwrap_err();
+        assert!(error.contains("alice"), "{error}");
+    }
+
+    #[test]
+    fn scram_proves_the_password_and_hashes_it_once() {
+        let verifier = Verifier::from_prepared("secret", b"0123456789abcdef", 4096);
+        let logins = logins(Some("secret"));
+        for end_point in [None, Some(&b"certificate"[..]), None] {
+            let mut server = ScramServer::new(
+                verifier.clone(),
+                false,
+                end_point.is_some(),
+                end_point.map(Arc::from),
+            );
+            let mut exchange = None;
+            let offered = b"SCRAM-SHA-256-PLUS\0SCRAM-SHA-256\0\0";
+            let offered = if end_point.is_some() {
+                &offered[..]
+            } else {
+                &offered[19..]
+            };
+            let mut said = |body: &[u8]| answered(&logins, &mut exchange, end_point, body);
+            let first = said(&authentication(10, offered)).unwrap();
+            let (mechanism, first) = first.split_at(first.iter().position(|b| *b == 0).unwrap());
+            assert_eq!(mechanism.ends_with(b"-PLUS"), end_point.is_some());
+            let challenge = server.first(&first[5..], &[9; scram::NONCE_LEN]).unwrap();
+            let proof = said(&authentication(11, challenge.as_bytes())).unwrap();
+            let success = server.last(&proof).unwrap();
+            said(&authentication(12, success.server_final.as_bytes())).unwrap();
+            assert_eq!(logins.salted().len(), 1);
+        }
+    }
+}

@@ -211,7 +211,8 @@ impl Worker<'_> {
         conn.failed = false;
         conn.rolling_back = false;
         conn.scheduled = scheduled;
-        self.tally.sent(scheduled, conn.free, self.now);
+        let free = conn.free;
+        self.sent_late(scheduled, free);
         self.send_step(i);
     }
 

@@ -222,6 +222,7 @@ impl Worker<'_> {
                 self.now
             };
             self.pacing.started += 1;
+            self.tally.sent(due, self.conns[i].free, self.now);
             self.connect(i, due);
         }
     }
@@ -231,6 +232,13 @@ impl Worker<'_> {
         self.conns[i].up = true;
         self.pacing.settled += 1;
         self.run.up.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// A transaction's first request is about to be written; a storm's client was late or not when it connected.
+    pub(super) fn sent_late(&mut self, scheduled: u64, free: u64) {
+        if !self.storm() {
+            self.tally.sent(scheduled, free, self.now);
+        }
     }
 
     /// A connection has nothing to do: gives it what is due.
@@ -277,6 +285,7 @@ impl Worker<'_> {
     pub(super) fn storm_slot_is_free(&mut self, i: usize) -> bool {
         if self.storm() {
             self.pacing.left += 1;
+            self.conns[i].free = self.now;
             self.pacing.slots.push(i);
         }
         self.storm()
