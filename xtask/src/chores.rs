@@ -87,6 +87,33 @@ pub fn guard_command() -> Result<Command> {
     Ok(command)
 }
 
+/// The tests of the proxy's library with the address sanitizer in it, or why this machine can't run them. Stable compilers have the
+/// sanitizer but call it unstable, hence the variable.
+pub fn sanitizer_command() -> Result<Result<Command, String>> {
+    let said = shell::output(Command::new("rustc").arg("-vV"))?;
+    let host = said.lines().find_map(|l| l.strip_prefix("host: "));
+    let host = host.context("`rustc -vV` names no host")?;
+    let sysroot = shell::output(Command::new("rustc").args(["--print", "sysroot"]))?;
+    let folder = PathBuf::from(sysroot.trim()).join(format!("lib/rustlib/{host}/lib"));
+    let runtime = std::fs::read_dir(&folder)
+        .with_context(|| format!("can't read {}", folder.display()))?
+        .filter_map(Result::ok)
+        .any(|e| e.file_name().to_string_lossy().ends_with("_rt.asan.a"));
+    if !runtime {
+        let where_to = folder.display();
+        return Ok(Err(format!(
+            "the compiler has no address sanitizer for {host} (librustc*_rt.asan.a in {where_to})"
+        )));
+    }
+    let mut command = shell::cargo(&["test", "--locked", "-p", "weir", "--lib"]);
+    command
+        .args(["--target", host, "--target-dir"])
+        .arg(shell::target_dir().join("sanitizer"))
+        .env("RUSTC_BOOTSTRAP", "1")
+        .env("RUSTFLAGS", "-Zsanitizer=address");
+    Ok(Ok(command))
+}
+
 /// What the simulator is to run.
 #[derive(Args)]
 pub struct SimArgs {
@@ -130,7 +157,7 @@ pub struct FuzzArgs {
 }
 
 /// Compiler flags that make coverage visible to libFuzzer. They need no nightly compiler, which is why `cargo fuzz`
-/// itself is not needed; the address sanitizer would need one, and the core has no unsafe code for it to watch.
+/// itself is not needed. The core has no unsafe code for the address sanitizer to watch.
 const COVERAGE_FLAGS: &str = "--cfg fuzzing -Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \
     -Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table \
     -Cllvm-args=-sanitizer-coverage-trace-compares -Ccodegen-units=1 -Cdebug-assertions";

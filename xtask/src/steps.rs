@@ -14,7 +14,7 @@ use crate::{chores, shell, tidy};
 /// Which checks to run.
 #[derive(Args)]
 pub struct TestArgs {
-    /// Run these steps only (comma-separated): fmt, clippy, tidy, deny, unit, sim, fuzz, e2e, perf,
+    /// Run these steps only (comma-separated): fmt, clippy, tidy, deny, unit, sanitizer, sim, fuzz, e2e, perf,
     /// guard.
     #[arg(long, value_delimiter = ',')]
     only: Vec<String>,
@@ -65,6 +65,10 @@ const STEPS: &[Step] = &[
         run: |_| counted(&mut cargo(&["test", "--workspace", "--locked"])),
     },
     Step {
+        name: "sanitizer",
+        run: |_| sanitizer(),
+    },
+    Step {
         name: "sim",
         run: |args| plain(&mut chores::sim_command(args.seeds, &[])),
     },
@@ -100,7 +104,7 @@ pub fn run(args: &TestArgs) -> Result<()> {
         let (word, counts) = judge(step.name, outcome);
         println!("<== {} {word} in {seconds:.1} s", step.name);
         lines.push(format!(
-            "{:<8} {word:<8} {seconds:>7.1} s   {}",
+            "{:<9} {word:<8} {seconds:>7.1} s   {}",
             step.name,
             told(counts)
         ));
@@ -215,6 +219,17 @@ fn has_deny() -> bool {
 
 fn on_ci() -> bool {
     std::env::var_os("CI").is_some_and(|v| v == "true")
+}
+
+/// The shell's own tests under the address sanitizer: the ring is the one place with unsafe code.
+fn sanitizer() -> Outcome {
+    match chores::sanitizer_command()? {
+        Ok(mut command) => counted(&mut command),
+        Err(missing) => {
+            println!("SKIPPED sanitizer: {missing}");
+            Ok(Counts::ONE_SKIPPED)
+        }
+    }
 }
 
 fn fuzz(args: &TestArgs) -> Outcome {
