@@ -16,6 +16,9 @@ use crate::wire;
 /// Salted passwords that are kept: a server that makes a salt per login must not fill the memory.
 const SALTED_MAX: usize = 64;
 
+/// By salt and iterations.
+type Salted = HashMap<(Vec<u8>, u32), [u8; 32]>;
+
 /// What all logins share.
 pub struct Logins {
     /// The startup message.
@@ -23,7 +26,7 @@ pub struct Logins {
     user: String,
     password: Option<String>,
     prepared: Arc<Zeroizing<String>>,
-    salted: Mutex<HashMap<(Vec<u8>, u32), [u8; 32]>>,
+    salted: Mutex<Salted>,
 }
 
 impl Logins {
@@ -156,7 +159,7 @@ impl Logins {
         Ok(())
     }
 
-    fn salted(&self) -> std::sync::MutexGuard<'_, HashMap<(Vec<u8>, u32), [u8; 32]>> {
+    fn salted(&self) -> std::sync::MutexGuard<'_, Salted> {
         self.salted.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -27,6 +27,9 @@ use self::worker::Worker;
 use crate::model::Load;
 use crate::net::raise_descriptors;
 
+/// Open files that are not clients: standard streams, one epoll per thread, what the caller has open.
+const DESCRIPTORS_BESIDES: usize = 64;
+
 /// What the clients are to do.
 #[derive(Clone, Debug)]
 pub struct Spec {
@@ -161,7 +164,12 @@ pub enum Moment {
 pub fn run(spec: &Spec, watch: &mut dyn FnMut(Moment)) -> anyhow::Result<Load> {
     ensure!(spec.connections > 0, "a load has at least one connection");
     ensure!(!spec.work.is_empty(), "a load has at least one transaction");
-    raise_descriptors();
+    let allowed = raise_descriptors().saturating_sub(DESCRIPTORS_BESIDES);
+    ensure!(
+        spec.connections <= allowed,
+        "{} connections need more open files than this process may have, which is good for {allowed}: raise the hard limit (ulimit -Hn, LimitNOFILE=)",
+        spec.connections
+    );
     let run = Run::new(spec)?;
     let (watched, tallies) = thread::scope(|scope| {
         let threads: Vec<_> = (0..run.threads)

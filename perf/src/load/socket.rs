@@ -8,14 +8,14 @@ use rustix::io::Errno;
 use rustix::net::{self, AddressFamily, SocketFlags, SocketType, sockopt};
 
 /// Clients that come from one source address before the next one is used. Linux gives about 28,000 ports per source and
-/// destination, and a closed connection keeps its port for a minute.
-const PER_SOURCE: u32 = 10_000;
+/// destination, a closed connection keeps its port for a minute, and finding a free one takes long when most are taken.
+const PER_SOURCE: u32 = 4_000;
 /// 127.0.0.1 to 127.0.0.250.
 const SOURCES: u32 = 250;
 /// Receive buffer of a client that reads slowly, bytes: the kernel would swallow megabytes for it else.
 const SLOW_BUFFER: usize = 64 << 10;
 
-/// Connections that this process has started.
+/// Connections that this process has started, over all runs: what an earlier run has left behind is in the way of the next.
 static STARTED: AtomicU32 = AtomicU32::new(0);
 
 /// Starts to connect. The socket does not block; it is writable once it is connected.

@@ -9,6 +9,9 @@ use rustix::net::{self, SendFlags};
 
 pub use session::Session;
 
+/// Open files that are asked for.
+const DESCRIPTORS: u64 = 1 << 16;
+
 /// Bytes that a socket has not taken yet.
 #[derive(Default)]
 pub struct Outbox {
@@ -71,21 +74,22 @@ fn write_once(socket: &OwnedFd, bytes: &[u8]) -> Result<Option<usize>, Errno> {
     }
 }
 
-/// Raises the limit of open files to what is allowed.
-pub fn raise_descriptors() {
-    use rustix::process::{Resource, getrlimit, setrlimit};
-    let mut limit = getrlimit(Resource::Nofile);
-    let wanted = limit.maximum.map_or(1 << 20, |m| m.max(1 << 16));
-    limit.current = Some(wanted);
-    if limit.maximum.is_some_and(|m| m < wanted) {
-        limit.maximum = Some(wanted);
+/// Raises the limit of open files as far as is allowed, and says how many that is.
+pub fn raise_descriptors() -> usize {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    let all = |n: u64| Rlimit {
+        current: Some(n),
+        maximum: Some(n),
+    };
+    let wanted = DESCRIPTORS.max(limit.maximum.unwrap_or(DESCRIPTORS));
+    if setrlimit(Resource::Nofile, all(wanted)).is_err() {
+        // Only a privileged process may raise its hard limit.
+        let allowed = limit.maximum.unwrap_or(DESCRIPTORS);
+        let _ = setrlimit(Resource::Nofile, all(allowed));
     }
-    // Where more is not allowed the connections that don't fit are counted as `no-descriptor`.
-    if setrlimit(Resource::Nofile, limit).is_err() {
-        let mut limit = getrlimit(Resource::Nofile);
-        limit.current = limit.maximum;
-        let _ = setrlimit(Resource::Nofile, limit);
-    }
+    let current = getrlimit(Resource::Nofile).current;
+    current.map_or(usize::MAX, |n| usize::try_from(n).unwrap_or(usize::MAX))
 }
 
 /// Keeps the calling thread on one CPU and lets it sleep to the microsecond.

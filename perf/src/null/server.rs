@@ -76,6 +76,8 @@ pub struct Server {
     delay: u64,
     conns: Vec<Option<Conn>>,
     free: Vec<usize>,
+    /// The listener is not watched.
+    deaf: bool,
     lives: u32,
     due: BinaryHeap<Reverse<(u64, usize, u32)>>,
     clock: Instant,
@@ -114,6 +116,7 @@ impl Server {
             delay: u64::try_from(config.delay.as_nanos()).unwrap_or(u64::MAX),
             conns: Vec::new(),
             free: Vec::new(),
+            deaf: false,
             lives: 0,
             due: BinaryHeap::new(),
             clock: Instant::now(),
@@ -177,8 +180,10 @@ impl Server {
     fn accept(&mut self) {
         // One per event: the listener is level-triggered, and clients that are here already have their turn in between.
         let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
-        let Ok(socket) = net::accept_with(&self.listener, flags) else {
-            return;
+        let socket = match net::accept_with(&self.listener, flags) {
+            Ok(socket) => socket,
+            Err(Errno::MFILE | Errno::NFILE) => return self.stop_listening(),
+            Err(_) => return,
         };
         let _ = sockopt::set_tcp_nodelay(&socket, true);
         let i = self.free.pop().unwrap_or_else(|| {
@@ -205,6 +210,20 @@ impl Server {
         });
     }
 
+    /// There is no descriptor left: clients wait in the queue until one leaves.
+    fn stop_listening(&mut self) {
+        self.deaf = epoll::delete(&self.epoll, &self.listener).is_ok();
+    }
+
+    /// A client is gone.
+    fn gone(&mut self, i: usize) {
+        self.free.push(i);
+        if self.deaf {
+            let token = EventData::new_u64(LISTENER);
+            self.deaf = epoll::add(&self.epoll, &self.listener, token, EventFlags::IN).is_err();
+        }
+    }
+
     fn on_event(&mut self, token: u64, flags: EventFlags) {
         let (i, life) = ((token & 0xFFFF_FFFF) as usize, (token >> 32) as u32);
         // Taken out while it is served, so that the buffers can be used next to it.
@@ -224,7 +243,7 @@ impl Server {
         }
         match went {
             Ok(()) => self.conns[i] = Some(conn),
-            Err(End::Over) => self.free.push(i),
+            Err(End::Over) => self.gone(i),
         }
     }
 
@@ -411,7 +430,7 @@ impl Server {
                 .map_or_else(Vec::new, |(_, answer)| answer);
             match self.write(&mut conn, &answer) {
                 Ok(()) => self.conns[i] = Some(conn),
-                Err(End::Over) => self.free.push(i),
+                Err(End::Over) => self.gone(i),
             }
         }
     }
