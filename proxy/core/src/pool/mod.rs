@@ -112,11 +112,18 @@ impl Pool {
         remove(&mut self.opening, backend)
     }
 
-    /// The permit owner wants `permits` of the next ones that come free for `to`. It asks again, for all that it wants then, for as long
-    /// as somebody waits: what has been promised before is part of that.
+    /// What has been promised to `to`.
+    #[must_use]
+    pub fn promised(&self, to: Option<ShardId>) -> u32 {
+        let its = self.recalled.iter().filter(|r| r.to == to);
+        its.map(|r| r.permits).sum()
+    }
+
+    /// Promises `permits` more of the next ones that come free to `to`.
     pub fn promise(&mut self, to: Option<ShardId>, permits: u32) {
         match self.recalled.iter_mut().find(|r| r.to == to) {
-            Some(recalled) => recalled.permits = recalled.permits.max(permits),
+            _ if permits == 0 => {}
+            Some(recalled) => recalled.permits += permits,
             None => self.recalled.push_back(Recalled { to, permits }),
         }
     }
@@ -207,13 +214,14 @@ mod tests {
     }
 
     #[test]
-    fn what_is_called_back_again_is_promised_once() {
+    fn promises_are_one_entry_for_each_who_has_them() {
         let (a, b) = (Some(ShardId(1)), Some(ShardId(2)));
         let mut pool = Pool::default();
-        for permits in [1, 1, 3, 2, 1] {
+        for permits in [1, 0, 2] {
             pool.promise(a, permits);
         }
         pool.promise(b, 1);
+        assert_eq!(pool.promised(a), 3);
         pool.promise(None, 2);
         let promised: Vec<_> = pool.recalled.iter().map(|r| (r.to, r.permits)).collect();
         assert_eq!(promised, [(a, 3), (b, 1), (None, 2)]);

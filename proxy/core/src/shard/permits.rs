@@ -250,6 +250,8 @@ impl Shard {
         idle_only: bool,
     ) {
         let mut left = permits;
+        // The owner asks again, for all that it wants then, for as long as somebody waits: what has been promised is part of that.
+        let standing = self.pool(group).map_or(0, |p| p.promised(to));
         if let Some(pool) = self.pool(group) {
             pool.recalls += 1;
             let needy = idle_only && pool.waiting > 0;
@@ -269,7 +271,7 @@ impl Shard {
             && !idle_only
             && let Some(pool) = self.pool(group)
         {
-            pool.promise(to, left);
+            pool.promise(to, left.saturating_sub(standing));
         }
         self.report_demand(now, group, true);
     }
