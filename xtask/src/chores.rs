@@ -12,28 +12,24 @@ use clap::Args;
 use crate::shell;
 
 /// Builds the proxy and a program that runs it (they share their dependencies), optimised.
-fn build_with_weir(program: &str) -> Result<PathBuf> {
+fn build_with_weir(program: &str, besides: &[&str]) -> Result<PathBuf> {
     eprintln!("building weir and {program} (release)");
-    shell::run(&mut shell::cargo(&[
-        "build",
-        "--release",
-        "--locked",
-        "-p",
-        "weir",
-        "-p",
-        program,
-    ]))?;
+    let mut build = shell::cargo(&["build", "--release", "--locked"]);
+    for package in ["weir", program].iter().chain(besides) {
+        build.args(["-p", package]);
+    }
+    shell::run(&mut build)?;
     Ok(shell::target_dir().join("release").join(program))
 }
 
 /// Builds proxy and end-to-end program.
 pub fn build_end_to_end() -> Result<PathBuf> {
-    build_with_weir("weir-e2e")
+    build_with_weir("weir-e2e", &[])
 }
 
-/// Builds proxy and load harness.
+/// Builds proxy, load harness, and the bare relay that it compares with.
 pub fn build_perf() -> Result<PathBuf> {
-    build_with_weir("weir-perf")
+    build_with_weir("weir-perf", &["weir-perf-relay"])
 }
 
 /// A program that runs the proxy, its binaries and folders named.

@@ -31,7 +31,7 @@ pub struct RunArgs {
     /// Length of the soak, minutes.
     #[arg(long, default_value_t = 60.0)]
     minutes: f64,
-    /// Subjects (comma-separated): direct, weir, weir-epoll, pgbouncer, haproxy, pgpool2, odyssey.
+    /// Subjects (comma-separated): direct, weir, weir-epoll, pgbouncer, haproxy, pgpool2, odyssey, bare-relay.
     #[arg(long, value_delimiter = ',', value_parser = kind)]
     only: Vec<Kind>,
     /// Another PgBouncer than the one in PATH.

@@ -10,6 +10,9 @@ use crate::subjects::Kind;
 /// Server connections of every subject where a variant says nothing else.
 pub const POOL: u32 = 32;
 
+/// Clients a second that a storm is taken to have, to say how long it will take.
+const STORM_RATE: f64 = 1500.0;
+
 /// One scenario.
 pub struct Plan {
     /// As on the command line.
@@ -150,6 +153,18 @@ impl Shape {
         }
     }
 
+    /// The same storm, ended by its last client.
+    pub fn until(self, clients: u64) -> Shape {
+        let Pace::Storm { rate, .. } = self.pace else {
+            return self;
+        };
+        let pace = Pace::Storm {
+            total: clients,
+            rate,
+        };
+        Shape { pace, ..self }
+    }
+
     /// The whole load.
     pub fn spec(&self, aim: &Aim) -> Spec {
         Spec {
@@ -172,6 +187,9 @@ impl Shape {
     /// How long it takes, about.
     pub fn length(&self) -> Duration {
         let fleet = match self.pace {
+            Pace::Storm { total, .. } if total > 0 => {
+                return Duration::from_secs_f64(total as f64 / STORM_RATE);
+            }
             Pace::Storm { .. } => 0.0,
             Pace::Closed { .. } | Pace::Open { .. } => self.connections as f64 / self.connect_rate,
         };

@@ -12,6 +12,7 @@ pub struct Progress {
     done: usize,
     all: usize,
     live: bool,
+    scenario: String,
     label: String,
     last: u64,
 }
@@ -23,6 +24,7 @@ impl Progress {
             done: 0,
             all,
             live: stderr().is_terminal(),
+            scenario: String::new(),
             label: String::new(),
             last: 0,
         }
@@ -38,12 +40,8 @@ impl Progress {
     pub fn begin(&mut self, scenario: &str, variant: &str, subject: &str, round: u32) {
         self.done += 1;
         self.last = 0;
-        self.label = format!(
-            "[{}/{}] {scenario} {variant} {subject} round {}",
-            self.done,
-            self.all,
-            round + 1
-        );
+        self.scenario = format!("[{}/{}] {scenario}", self.done, self.all);
+        self.label = label(&self.scenario, variant, subject, round);
         self.show("starting");
     }
 
@@ -65,7 +63,9 @@ impl Progress {
     /// The cell has ended.
     pub fn end(&mut self, cell: &Cell) {
         self.clear();
-        eprintln!("{}: {}", self.label, summary(cell));
+        // Not always what began: a cell of clients beside the load is one of another variant.
+        let label = label(&self.scenario, &cell.variant, &cell.subject, cell.round);
+        eprintln!("{label}: {}", summary(cell));
     }
 
     /// The cell has failed.
@@ -86,6 +86,10 @@ impl Progress {
             eprint!("\r\x1b[K");
         }
     }
+}
+
+fn label(scenario: &str, variant: &str, subject: &str, round: u32) -> String {
+    format!("{scenario} {variant} {subject} round {}", round + 1)
 }
 
 /// One cell in a few words.

@@ -196,7 +196,6 @@ fn scenario(
         }
     }
     notes.extend(told_errors(&cells));
-    notes.extend(told_bottlenecks(&cells));
     Ok(Scenario {
         name: plan.name.to_owned(),
         title: plan.title.to_owned(),
@@ -266,14 +265,6 @@ fn told_errors(cells: &[Cell]) -> Vec<String> {
             format!("errors of {subject} in `{variant}`: {code} ×{count}")
         })
         .collect()
-}
-
-fn told_bottlenecks(cells: &[Cell]) -> Vec<String> {
-    let told = cells.iter().filter_map(|cell| {
-        let why = cell.load.bottleneck.as_ref()?;
-        Some(format!("{} in `{}`: {why}", cell.subject, cell.variant))
-    });
-    told.collect()
 }
 
 #[cfg(test)]

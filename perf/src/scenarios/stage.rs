@@ -12,7 +12,7 @@ use weir_e2e::place;
 use super::plan::{Aim, Behind, Resume, Variant};
 use crate::load::{Login, Tls};
 use crate::model;
-use crate::subjects::{self, Backend, Cpus, Front, Kind, Peers, Setting, Wanted};
+use crate::subjects::{self, Backend, Cpus, Found, Front, Kind, Peers, Setting, Wanted};
 
 /// Clients that a proxy must take beyond those of the load.
 const SPARE_CLIENTS: usize = 100;
@@ -263,18 +263,26 @@ fn cast(variant: &Variant, peers: &Peers) -> (Vec<Kind>, Vec<String>) {
     let mut notes = Vec::new();
     for kind in variant.subjects.iter().copied() {
         match peers.get(kind) {
-            Some(found) if variant.prepared && !found.keeps_statements() => notes.push(format!(
-                "{} was left out of `{}`: {} keeps no prepared statements in transaction mode (1.21 and later do; \
-                 name one with --pgbouncer)",
-                kind.name(),
-                variant.name,
-                found.version
-            )),
+            Some(found) if variant.prepared && !found.keeps_statements() => {
+                notes.extend(no_statements(found, &variant.name));
+            }
             Some(_) => cast.push(kind),
             None => {}
         }
     }
     (cast, notes)
+}
+
+/// Why it takes no part. The bare relay was never meant to.
+fn no_statements(found: &Found, variant: &str) -> Option<String> {
+    (found.kind != Kind::BareRelay).then(|| {
+        format!(
+            "{} was left out of `{variant}`: {} keeps no prepared statements in transaction mode (1.21 and later do; name \
+             one with --pgbouncer)",
+            found.kind.name(),
+            found.version
+        )
+    })
 }
 
 fn tls(ca: Option<PathBuf>, name: &str, resume: bool) -> Tls {

@@ -215,8 +215,11 @@ fn peer(
 
 /// Writes the configuration and gives the command.
 fn command(kind: Kind, found: &Found, parts: &Parts<'_>, backend: &Backend) -> Result<Command> {
-    // None of the peers needs root, and two refuse to run as root.
-    let mut command = process::as_unprivileged(Command::new(&found.program))?;
+    let mut command = Command::new(&found.program);
+    // The relay may lie where only this user can reach it; none of the others needs root, and two refuse to run as root.
+    if kind != Kind::BareRelay {
+        command = process::as_unprivileged(command)?;
+    }
     match kind {
         Kind::PgBouncer => {
             let login = &backend.login;
@@ -235,6 +238,13 @@ fn command(kind: Kind, found: &Found, parts: &Parts<'_>, backend: &Backend) -> R
         }
         Kind::Odyssey => {
             command.arg(write(parts.dir, "odyssey.conf", &config::odyssey(parts))?);
+        }
+        Kind::BareRelay => {
+            command
+                .args(["--listen", &format!("127.0.0.1:{}", parts.port)])
+                .args(["--to", &backend.address.to_string()])
+                .args(["--backends", &parts.pool.to_string()])
+                .args(["--user", &backend.login.name]);
         }
         Kind::Direct | Kind::Weir | Kind::WeirEpoll | Kind::Target => {
             bail!("{} is not started from a text", kind.name())

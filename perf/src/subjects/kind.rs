@@ -17,13 +17,15 @@ pub enum Kind {
     PgPool,
     /// Odyssey.
     Odyssey,
+    /// The bare io_uring relay: a floor, not a proxy.
+    BareRelay,
     /// What the user runs: nothing is started.
     Target,
 }
 
 impl Kind {
     /// What can be named on the command line.
-    pub const NAMED: [Kind; 7] = [
+    pub const NAMED: [Kind; 8] = [
         Kind::Direct,
         Kind::Weir,
         Kind::WeirEpoll,
@@ -31,6 +33,7 @@ impl Kind {
         Kind::HaProxy,
         Kind::PgPool,
         Kind::Odyssey,
+        Kind::BareRelay,
     ];
 
     /// Its name in reports and on the command line.
@@ -44,6 +47,7 @@ impl Kind {
             Kind::HaProxy => "haproxy",
             Kind::PgPool => "pgpool2",
             Kind::Odyssey => "odyssey",
+            Kind::BareRelay => "bare-relay",
             Kind::Target => "target",
         }
     }
@@ -60,10 +64,11 @@ impl Kind {
         matches!(self, Kind::Weir | Kind::WeirEpoll)
     }
 
-    /// Whether it ends TLS itself. HAProxy's TCP mode can't: PostgreSQL's TLS starts inside its own protocol.
+    /// Whether it ends TLS itself. HAProxy's TCP mode can't (PostgreSQL's TLS starts inside its own protocol), and the bare
+    /// relay has none.
     #[must_use]
     pub fn ends_tls(self) -> bool {
-        self != Kind::HaProxy
+        !matches!(self, Kind::HaProxy | Kind::BareRelay)
     }
 
     /// Its settings, for people.
@@ -89,6 +94,9 @@ impl Kind {
             }
             Kind::Odyssey => {
                 "pool \"transaction\", one worker, prepared statements reserved; defaults otherwise"
+            }
+            Kind::BareRelay => {
+                "io_uring, one thread; looks at nothing but where messages end: no passwords, no TLS, no state"
             }
             Kind::Target => "as it runs",
         }

@@ -71,6 +71,7 @@ impl Found {
     pub fn keeps_statements(&self) -> bool {
         match self.kind {
             Kind::PgBouncer => numbers(&self.version) >= (1, 21),
+            Kind::BareRelay => false,
             _ => true,
         }
     }
@@ -85,7 +86,11 @@ fn find(kind: Kind, wanted: &Wanted) -> Result<Found> {
                 version: String::new(),
             });
         }
-        Kind::Weir | Kind::WeirEpoll => (built()?, "--version"),
+        Kind::Weir | Kind::WeirEpoll => (built(place::weir_binary(), "weir")?, "--version"),
+        Kind::BareRelay => {
+            let beside = place::weir_binary().with_file_name("weir-perf-relay");
+            (built(beside, "weir-perf-relay")?, "--version")
+        }
         Kind::PgBouncer => match &wanted.pgbouncer {
             Some(path) => (path.clone(), "--version"),
             None => (packaged("pgbouncer", "pgbouncer", wanted)?, "--version"),
@@ -102,11 +107,10 @@ fn find(kind: Kind, wanted: &Wanted) -> Result<Found> {
     })
 }
 
-fn built() -> Result<PathBuf> {
-    let program = place::weir_binary();
+fn built(program: PathBuf, package: &str) -> Result<PathBuf> {
     if !program.is_file() {
         bail!(
-            "{} is missing: build it (`cargo build --release -p weir`), or name it in WEIR_BINARY",
+            "{} is missing: build it (`cargo build --release -p {package}`), or name weir's program in WEIR_BINARY",
             program.display()
         );
     }

@@ -251,7 +251,7 @@ fn configure(data: &Path, dir: &Path, port: u16, pair: &Pair, max_connections: u
     let old = std::fs::read_to_string(&path)?;
     std::fs::write(&path, old + &settings)?;
     let rules = "host all md5user 127.0.0.1/32 md5\nhost all cleartext 127.0.0.1/32 password\n\
-                 host all trusted 127.0.0.1/32 trust\nhost all all 127.0.0.1/32 scram-sha-256\n";
+                 host all trusted 127.0.0.1/32 trust\nhost all all 127.0.0.0/8 scram-sha-256\n";
     std::fs::write(data.join("pg_hba.conf"), rules)?;
     Ok(())
 }

@@ -112,12 +112,14 @@ const EVERYBODY: &[Kind] = &[
     Kind::HaProxy,
     Kind::Odyssey,
     Kind::PgPool,
+    Kind::BareRelay,
 ];
 const DIRECT: &str = "direct";
 const WEIR: &str = "weir";
 const EPOLL: &str = "weir-epoll";
 const BOUNCER: &str = "pgbouncer";
 const HAPROXY: &str = "haproxy";
+const RELAY: &str = "bare-relay";
 
 #[cfg(test)]
 mod tests {

@@ -18,7 +18,9 @@ const AT_ONCE: usize = 8;
 const SLOW: usize = 20;
 /// Bytes a second that a slow reader takes.
 const SLOW_RATE: u64 = 512 << 10;
-/// What a proxy may hold for each stream, KiB.
+/// What a proxy may hold in all while eight streams pass, MiB: buffers that are shared by all connections included.
+const HELD_MIB: f64 = 64.0;
+/// What a proxy may hold for each slow reader, KiB.
 const HELD_KIB: f64 = 1024.0;
 const QUIET: &str = "quick clients, alone";
 const BESIDE: &str = "quick clients, beside slow readers";
@@ -74,11 +76,15 @@ pub fn plan(scale: &Scale) -> Plan {
     }
 }
 
-/// What the proxy held at most for each connection, KiB.
+/// What the proxy held at most more than before the first client, MiB.
 fn held(cell: &Cell) -> Option<f64> {
     let usage = cell.usage.as_ref()?;
-    let more = usage.rss_peak_kib.saturating_sub(usage.rss_before_kib) as f64;
-    Some(more / cell.load.connections.max(1) as f64)
+    Some(usage.rss_peak_kib.saturating_sub(usage.rss_before_kib) as f64 / 1024.0)
+}
+
+/// The same for each connection, KiB.
+fn held_each(cell: &Cell) -> Option<f64> {
+    Some(held(cell)? * 1024.0 / cell.load.connections.max(1) as f64)
 }
 
 fn judge(cells: &[Cell]) -> Vec<Verdict> {
@@ -94,10 +100,10 @@ fn judge(cells: &[Cell]) -> Vec<Verdict> {
         );
         let most = cells.value(at(variant, WEIR), held);
         out.at_most(
-            &format!("memory at most for each stream, {variant}"),
+            &format!("memory that {AT_ONCE} streams take at most, {variant}"),
             most,
-            HELD_KIB,
-            "KiB",
+            HELD_MIB,
+            "MiB",
         );
     }
     out.0
@@ -149,7 +155,7 @@ fn judge_slow(cells: &[Cell]) -> Vec<Verdict> {
         2.0,
         "ratio",
     );
-    let most = cells.value(at(READERS, WEIR), held);
+    let most = cells.value(at(READERS, WEIR), held_each);
     out.at_most("memory at most for each slow reader", most, HELD_KIB, "KiB");
     out.0
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::super::figures::{Cells, Verdicts, at, calls, cpu, p99, rate};
 use super::super::plan::{Behind, Plan, Resume, Shape, Variant, extended, prepared, simple};
-use super::{BOUNCER, EPOLL, EVERYBODY, HAPROXY, SIDE_BY_SIDE, Scale, WEIR};
+use super::{BOUNCER, EPOLL, EVERYBODY, HAPROXY, RELAY, SIDE_BY_SIDE, Scale, WEIR};
 use crate::load::{Statement, Weighted, Work};
 use crate::model::{Cell, Verdict};
 use crate::subjects::Kind;
@@ -33,7 +33,13 @@ pub fn plan(scale: &Scale) -> Plan {
     ];
     let works = if scale.quick { &works[..2] } else { works };
     let subjects: &[Kind] = if scale.quick {
-        &[Kind::Direct, Kind::Weir, Kind::PgBouncer, Kind::HaProxy]
+        &[
+            Kind::Direct,
+            Kind::Weir,
+            Kind::PgBouncer,
+            Kind::HaProxy,
+            Kind::BareRelay,
+        ]
     } else {
         EVERYBODY
     };
@@ -99,6 +105,12 @@ fn judge(cells: &[Cell]) -> Vec<Verdict> {
         "ratio",
     );
     out.at_most(
+        "CPU per simple query: weir / bare relay",
+        ratio("simple", RELAY),
+        1.15,
+        "ratio",
+    );
+    out.at_most(
         "TLS on both sides adds to the CPU of a simple query",
         cells.difference(at("simple both tls", WEIR), at("simple", WEIR), cpu),
         2.5,
@@ -109,7 +121,13 @@ fn judge(cells: &[Cell]) -> Vec<Verdict> {
 
 /// `syscalls`.
 pub fn syscalls(scale: &Scale) -> Plan {
-    let subjects = &[Kind::Weir, Kind::WeirEpoll, Kind::PgBouncer, Kind::HaProxy];
+    let subjects = &[
+        Kind::Weir,
+        Kind::WeirEpoll,
+        Kind::PgBouncer,
+        Kind::HaProxy,
+        Kind::BareRelay,
+    ];
     let variant = |clients: usize, name: &str| Variant {
         calls: true,
         ..Variant::new(name, Shape::closed(clients, simple(), scale.cell), subjects)
