@@ -74,6 +74,17 @@ pub const STATEMENT_INSPECT_MAX: usize = 16_384;
 /// Name of a portal or statement that is read through to see what follows it, bytes: PostgreSQL tells names apart by their first
 /// 63 bytes (NAMEDATALEN), drivers send up to some dozens.
 pub const NAME_INSPECT_MAX: usize = 256;
+/// Contents (text and parameter types) of prepared statements that the sessions of one shard share, bytes: a thousand services
+/// with a thousand statements of 64 bytes each. Beyond it sessions are pinned instead.
+pub const STATEMENT_CONTENTS_BYTES_MAX: usize = 64 << 20;
+/// Contents below this, bytes, are not searched for unused ones.
+pub const STATEMENT_CONTENTS_SWEEP: usize = 1 << 20;
+/// Named statements of one session, by number: beyond it the session is pinned and its server keeps them.
+pub const STATEMENTS_PER_SESSION_MAX: usize = 1024;
+/// The same, bytes of their contents.
+pub const STATEMENTS_PER_SESSION_BYTES_MAX: usize = 1 << 20;
+/// Shared statements that one backend holds: each costs its server some ten KiB of plan. The least recently used goes.
+pub const STATEMENTS_PER_BACKEND_MAX: usize = 500;
 /// Longest message either side may announce, bytes: PostgreSQL's MaxAllocSize − 1.
 pub const MESSAGE_MAX: u32 = 0x3fff_ffff;
 /// Messages that may be under way from one client and unanswered: one byte each; past it the client is not read.
@@ -85,6 +96,11 @@ pub const SERVER_INSPECT_MAX: usize = 65_536;
 pub const PENDING_BYTES_ENOUGH: usize = 16 * 1024;
 /// Bytes of a waiting client that are kept at most: what may still be under way in a shell when reading is switched off.
 pub const PENDING_BYTES_MAX: usize = 256 * 1024;
+/// Bytes in front of a client's message that are sent out of the shard's own buffer, without an allocation; more are rare.
+pub const DRAFT_MAX: usize = 16 * 1024;
+/// Bytes of a client's message that are copied behind what goes in front of it: below this a copy is cheaper than a second
+/// piece.
+pub const DRAFT_MERGE: usize = 2048;
 /// Protocol 3.2 cancel key that weir gives out, bytes (the manual allows 4 to 256).
 pub const CANCEL_KEY_LONG: usize = 32;
 /// A server's cancel key, bytes at most.

@@ -120,6 +120,15 @@ pub enum Op {
         /// What to send.
         bytes: Vec<u8>,
     },
+    /// Send bytes `start..end` of [`crate::shard::Shard::draft`], which the core makes anew for every event.
+    SendDraft {
+        /// The receiver.
+        to: ConnId,
+        /// First byte.
+        start: usize,
+        /// One past the last byte.
+        end: usize,
+    },
     /// Open a TCP connection to the group's target and report under `conn`.
     Connect {
         /// The id that the connection gets.

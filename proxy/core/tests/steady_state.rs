@@ -84,6 +84,7 @@ struct Rig {
     client: ConnId,
     backend: ConnId,
     forwarded: usize,
+    drafted: usize,
 }
 
 impl Rig {
@@ -129,6 +130,7 @@ impl Rig {
             client,
             backend,
             forwarded: 0,
+            drafted: 0,
         };
         rig.event(Event::Connected { conn: backend });
         rig.sent();
@@ -169,6 +171,7 @@ impl Rig {
             while let Some(op) = self.shard.next_op() {
                 match op {
                     Op::Forward { start, end, .. } => self.forwarded += end - start,
+                    Op::SendDraft { start, end, .. } => self.drafted += end - start,
                     other => panic!("not forwarded in place: {other:?}"),
                 }
             }
@@ -190,6 +193,32 @@ fn no_allocation(request: &[u8], answer: &[u8]) {
     assert_eq!(rig.forwarded, 1000 * (request.len() + answer.len()));
     assert_eq!(after - before, 0, "allocations in 1000 round trips");
     assert_eq!(rig.shard.stats().borrows, 1010);
+}
+
+/// One named statement, used again and again: every Bind gets the shared name, in the shard's own buffer.
+#[test]
+fn a_named_statement_allocates_nothing() {
+    let mut rig = Rig::new();
+    rig.round(
+        b"P\0\0\0\x15mine\0select $1\0\0\0S\0\0\0\x04",
+        b"1\0\0\0\x04Z\0\0\0\x05I",
+    );
+    let request = b"B\0\0\0\x10\0mine\0\0\0\0\0\0\0E\0\0\0\x09\0\0\0\0\0S\0\0\0\x04";
+    let answer = b"2\0\0\0\x04D\0\0\0\x0b\0\x01\0\0\0\x011C\0\0\0\x0dSELECT 1\0Z\0\0\0\x05I";
+    for _ in 0..10 {
+        rig.round(request, answer);
+    }
+    (rig.forwarded, rig.drafted) = (0, 0);
+    let before = ALLOCATIONS.with(Cell::get);
+    for _ in 0..1000 {
+        rig.round(request, answer);
+    }
+    let after = ALLOCATIONS.with(Cell::get);
+    assert_eq!(rig.forwarded, 1000 * answer.len());
+    assert_eq!(rig.drafted, 1000 * (request.len() + 37 - 4));
+    assert_eq!(after - before, 0, "allocations in 1000 round trips");
+    assert_eq!(rig.shard.stats().borrows, 1011);
+    assert_eq!(rig.shard.stats().pinned, 0);
 }
 
 #[test]

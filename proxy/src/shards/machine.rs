@@ -18,6 +18,8 @@ pub(crate) trait Machine: 'static {
     fn handle(&mut self, now: Now, event: Event<'_>);
     fn tick(&mut self, now: Now);
     fn next_op(&mut self) -> Option<Todo<Self::Moved>>;
+    /// What [`Op::SendDraft`] names.
+    fn draft(&self) -> &[u8];
     fn deadline(&self) -> Option<Now>;
     fn drained(&self) -> bool;
     fn stats(&self) -> Stats;
@@ -59,6 +61,10 @@ impl Machine for Shard {
             Op::Move { conn, to, body } => Todo::Move { conn, to, body },
             op => Todo::Op(op),
         })
+    }
+
+    fn draft(&self) -> &[u8] {
+        Shard::draft(self)
     }
 
     fn deadline(&self) -> Option<Now> {

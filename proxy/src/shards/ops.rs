@@ -52,6 +52,7 @@ impl<M: Machine, I: Io> Driver<M, I> {
         match op {
             Op::Forward { to, start, end } => self.forward(to, start, end),
             Op::Send { to, bytes } => self.send(to, bytes),
+            Op::SendDraft { to, start, end } => self.send_draft(to, start, end),
             Op::Connect { conn, group } => self.connect(conn, group),
             Op::StartTls { conn, role, early } => self.start_tls(conn, role, early),
             Op::Read { conn, on } => self.set_reading(conn, on),
@@ -163,6 +164,31 @@ impl<M: Machine, I: Io> Driver<M, I> {
         let arena = self.io.arena();
         let from = arena.end();
         let done = tls.encrypt(&bytes, arena);
+        let piece = Piece::Arena {
+            start: from,
+            end: arena.end(),
+        };
+        self.send_encrypted(key, to, done, piece);
+    }
+
+    /// What the core has put together in its own buffer.
+    fn send_draft(&mut self, to: ConnId, start: usize, end: usize) {
+        let Some(key) = self.sockets.key_of(to) else {
+            return;
+        };
+        let Some(socket) = self.sockets.get_mut(key) else {
+            return;
+        };
+        let bytes = self.machine.draft().get(start..end).unwrap_or_default();
+        let arena = self.io.arena();
+        let from = arena.end();
+        let done = match socket.tls.as_mut() {
+            Some(tls) => tls.encrypt(bytes, arena),
+            None => {
+                arena.copy(bytes);
+                Ok(())
+            }
+        };
         let piece = Piece::Arena {
             start: from,
             end: arena.end(),

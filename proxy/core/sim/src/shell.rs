@@ -52,6 +52,11 @@ impl Run {
                     Op::Forward { to, start, end } => {
                         format!("Forward {} {start}..{end}", brief(*to))
                     }
+                    Op::SendDraft { to, start, end } => {
+                        let part = self.shards[shard].draft().get(*start..*end);
+                        let part = part.unwrap_or_default().escape_ascii();
+                        format!("SendDraft {} {part}", brief(*to))
+                    }
                     other => format!("{other:?}").chars().take(200).collect(),
                 };
                 self.say(format!("shard {shard} -> {text}"));
@@ -66,6 +71,7 @@ impl Run {
         let (kind, size) = match op {
             Op::Forward { start, end, .. } => (1, end.wrapping_sub(*start)),
             Op::Send { bytes, .. } => (2, bytes.len()),
+            Op::SendDraft { start, end, .. } => (8, end.wrapping_sub(*start)),
             Op::Connect { .. } => (3, 0),
             Op::Close { .. } => (4, 0),
             Op::Mail { .. } => (5, 0),
@@ -83,6 +89,13 @@ impl Run {
                 None => self.violation(format!("Forward {start}..{end} of {} bytes", bytes.len())),
             },
             Op::Send { to, bytes } => self.emit(shard, to, bytes),
+            Op::SendDraft { to, start, end } => {
+                let draft = self.shards[shard].draft();
+                match draft.get(start..end).map(<[u8]>::to_vec) {
+                    Some(part) => self.emit(shard, to, part),
+                    None => self.violation(format!("SendDraft {start}..{end} is not there")),
+                }
+            }
             Op::Connect { conn, .. } => self.connect(shard, conn),
             Op::StartTls { conn, role, early } => {
                 self.start_tls(shard, conn, role, early.is_some())

@@ -6,7 +6,7 @@ use crate::ids::{ConnId, GroupId, Now, ShardId};
 use crate::pool::Waiter;
 use crate::profile::{Known, Profile};
 use crate::timers::Timer;
-use crate::wire::{BackendLogin, Damage, Errand, Frames, Mend, Quiet};
+use crate::wire::{BackendLogin, Damage, Errand, Frames, Held, Mend, Quiet};
 
 /// Where a backend is in its life.
 pub enum State {
@@ -126,6 +126,8 @@ pub struct Backend {
     pub congested: bool,
     /// Not being read, because its client's socket is full.
     pub paused: bool,
+    /// Which shared statements it has prepared.
+    pub held: Held,
     /// Who has had it since it was opened or reset.
     pub used: Used,
     /// Whom it is being reset for.
@@ -160,6 +162,7 @@ impl Backend {
             errand: None,
             congested: false,
             paused: false,
+            held: Held::default(),
             used: Used::ByNobody,
             reserved: None,
             quiet: Quiet::default(),

@@ -98,6 +98,8 @@ pub struct Client {
     pub gate: AtGate,
     /// Requests that wait for a backend.
     pub pending: Vec<u8>,
+    /// What of them is sent depends on the backend.
+    pub pending_by_name: bool,
     /// Why it keeps its backend.
     pub pins: Pins,
     /// Why it is not being read: bits of [`hush`].
@@ -142,6 +144,7 @@ impl Client {
             tickets: 0,
             gate: AtGate::Outside,
             pending: Vec::new(),
+            pending_by_name: false,
             pins: Pins::NONE,
             hush: 0,
             congested: false,

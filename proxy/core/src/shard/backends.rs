@@ -35,15 +35,23 @@ impl Shard {
         else {
             return;
         };
+        let mut held = core::mem::take(&mut backend.held);
         let read = client
             .conversation
-            .server(bytes, &mut |name, value| backend.reported(name, value));
+            .server(bytes, &mut held, &mut |name, value| {
+                backend.reported(name, value)
+            });
+        backend.held = held;
+        if read.stale_plan {
+            client.conversation.retire_statements(&mut self.catalog);
+        }
         self.stats.cycles += u64::from(read.cycles);
         self.send(client_id, read.head);
         let mut from = 0;
-        for (start, end) in read.skip.iter().copied() {
-            self.forward(client_id, from, start);
-            from = end;
+        for edit in read.edits {
+            self.forward(client_id, from, edit.from);
+            self.send(client_id, edit.instead);
+            from = edit.to;
         }
         self.forward(client_id, from, read.end);
         if let Some(what) = read.violation {
@@ -59,7 +67,7 @@ impl Shard {
             // What was kept back until this answer can go on.
             self.requests(now, client_id, &[]);
         }
-        if read.cycles > 0 {
+        if read.cycles > 0 || read.resume_client {
             self.unhush_if_owing_less(client_id);
         }
         self.maybe_release(now, client_id);

@@ -127,6 +127,7 @@ impl Shard {
             // What is reset here is as new, whoever had it.
             if damage.state {
                 backend.used = Used::ByNobody;
+                backend.held.clear();
             }
             let (mend, bytes) = Mend::start(damage, nonce, frames);
             backend.state = State::Mending(Box::new(mend));

@@ -9,7 +9,7 @@ use crate::pins::{PinReason, Pins};
 use crate::pool::Waiter;
 use crate::seam::{Lost, Op, Trace};
 use crate::session::{Client, Phase, hush};
-use crate::wire::{ClientEnd, ClientError, errors};
+use crate::wire::{ClientEnd, ClientError, FromClient, errors};
 
 impl Shard {
     pub(super) fn client_received(&mut self, now: Now, id: ConnId, bytes: &[u8]) {
@@ -25,32 +25,26 @@ impl Shard {
 
     /// Requests: read as far as needed, then forwarded, or kept until there is a backend.
     pub(super) fn requests(&mut self, now: Now, id: ConnId, bytes: &[u8]) {
-        let Some(client) = self.client(id) else {
+        let Some(mut read) = self.read_client(id, bytes) else {
             return;
         };
-        let read = client.conversation.client(bytes);
-        let lent = client.lent;
         if read.feeds_sequence || read.reads_sequence {
             self.mind_sequences(id, &read);
         }
-        let fresh = self
-            .client(id)
-            .map_or(Pins::NONE, |c| read.pins.without(c.pins));
-        if !fresh.is_empty() {
-            self.pin(id, fresh);
-        }
+        self.pin_fresh(id, read.pins);
+        let (end_of, answer) = (read.end_of, core::mem::take(&mut read.answer));
+        let lent = self.client(id).and_then(|c| c.lent);
         match lent {
             Some(backend) => {
-                self.send(backend, read.head);
-                self.forward(backend, read.start, read.end);
+                self.send_on(backend, read, bytes, 0);
                 self.hush_if_owing(id);
             }
             None => {
-                let body = bytes.get(read.start..read.end).unwrap_or(&[]);
-                self.request_backend(now, id, read.head, body, read.start, read.needs_server);
+                self.request_backend(now, id, read, bytes);
             }
         }
-        match read.end_of {
+        self.send(id, answer);
+        match end_of {
             None => {}
             Some(ClientEnd::Terminate) => self.end_client(now, id, None, "client said goodbye"),
             Some(ClientEnd::Violation(what)) => {
@@ -65,33 +59,26 @@ impl Shard {
     }
 
     /// The client has no backend: lend it one on the spot when one is free, else keep what it said and queue it.
-    fn request_backend(
-        &mut self,
-        now: Now,
-        id: ConnId,
-        head: Vec<u8>,
-        body: &[u8],
-        start: usize,
-        needs_server: bool,
-    ) {
+    fn request_backend(&mut self, now: Now, id: ConnId, read: FromClient, bytes: &[u8]) {
         let Some(client) = self.client(id) else {
             return;
         };
+        let needs_server = read.needs_server && !(read.head.is_empty() && read.start == read.end);
         if !needs_server && client.pending.is_empty() {
             return;
         }
         let ready = matches!(client.phase, Phase::Ready);
         let wants_now = needs_server && ready && client.wait.is_none() && client.pending.is_empty();
         if wants_now && let Some(backend) = self.lend_at_once(now, id) {
-            self.send(backend, head);
-            self.forward(backend, start, start + body.len());
+            self.send_first(backend, id, read, bytes);
             self.hush_if_owing(id);
             return;
         }
+        let body = bytes.get(read.start..read.end).unwrap_or(&[]);
         let Some(client) = self.client(id) else {
             return;
         };
-        if client.pending.len() + head.len() + body.len() > PENDING_BYTES_MAX {
+        if client.pending.len() + read.head.len() + body.len() > PENDING_BYTES_MAX {
             // Reading was switched off with the first byte kept; a shell that goes on delivering is not playing by the rules.
             self.end_client(
                 now,
@@ -101,13 +88,29 @@ impl Shard {
             );
             return;
         }
-        client.pending.extend_from_slice(&head);
+        client.pending.extend_from_slice(&read.head);
         client.pending.extend_from_slice(body);
-        if client.pending.len() >= PENDING_BYTES_ENOUGH {
+        client.pending_by_name |= read.by_name;
+        let mut room = read.head;
+        room.clear();
+        let (kept, ready_to_wait) = (client.pending.len(), ready && needs_server);
+        self.give_spare(room);
+        if kept >= PENDING_BYTES_ENOUGH {
             self.hush(id, hush::WAITING);
         }
-        if ready && needs_server {
+        if ready_to_wait {
             self.want_backend(now, id);
+        }
+    }
+
+    /// Pins a session for what is new to it.
+    pub(super) fn pin_fresh(&mut self, id: ConnId, pins: Pins) {
+        let Some(client) = self.client(id) else {
+            return;
+        };
+        let fresh = pins.without(client.pins);
+        if !fresh.is_empty() {
+            self.pin(id, fresh);
         }
     }
 
@@ -132,13 +135,7 @@ impl Shard {
 
     /// Pins a session for something that was seen on its backend.
     pub(super) fn pin_for(&mut self, id: ConnId, reason: PinReason) {
-        let Some(client) = self.client(id) else {
-            return;
-        };
-        let fresh = Pins::of(reason).without(client.pins);
-        if !fresh.is_empty() {
-            self.pin(id, fresh);
-        }
+        self.pin_fresh(id, Pins::of(reason));
     }
 
     fn hush_if_owing(&mut self, id: ConnId) {
@@ -267,7 +264,12 @@ impl Shard {
         self.trace(Trace::ClientClosed { conn: id, reason });
         self.leave_queue(id, &client);
         match client.lent {
-            Some(backend) => self.break_off(now, backend, &client),
+            Some(id) => {
+                if let Some(backend) = self.backend(id) {
+                    client.conversation.abandon(&mut backend.held);
+                }
+                self.break_off(now, id, &client);
+            }
             None => self.leave_gate(now, id, &client),
         }
     }

@@ -200,6 +200,7 @@ impl Shard {
         client.wants_fresh = false;
         client.conversation.start_lend();
         let pending = core::mem::take(&mut client.pending);
+        let by_name = core::mem::take(&mut client.pending_by_name);
         let (congested, cancel) = (
             client.congested,
             core::mem::take(&mut client.cancel_when_lent),
@@ -212,7 +213,11 @@ impl Shard {
         };
         client.told = Some(known);
         self.send(id, news);
-        self.send(backend_id, pending);
+        if by_name {
+            self.send_again(backend_id, id, &pending);
+        } else {
+            self.send(backend_id, pending);
+        }
         if congested {
             self.pause(backend_id, true);
         }

@@ -16,6 +16,7 @@ mod opening;
 mod permits;
 mod stats;
 mod time;
+mod words;
 
 use std::collections::{HashMap, VecDeque};
 use std::net::IpAddr;
@@ -36,6 +37,7 @@ use crate::session::Client;
 use crate::settings::{Settings, TargetGroup};
 use crate::table::Table;
 use crate::timers::Timers;
+use crate::wire::Catalog;
 
 pub use stats::Stats;
 
@@ -96,6 +98,13 @@ pub struct Shard {
     draining: bool,
     /// Where the bytes being read begin in the buffer of the event: not 0 only behind a login.
     base: usize,
+    /// Statements that sessions share.
+    catalog: Catalog,
+    /// What the operations of this event name by range.
+    draft: Vec<u8>,
+    /// Room that conversations borrow.
+    spare: Vec<u8>,
+    made: Vec<u8>,
     ops: VecDeque<Op>,
     stats: Stats,
 }
@@ -123,6 +132,10 @@ impl Shard {
             wake_at: None,
             draining: false,
             base: 0,
+            catalog: Catalog::default(),
+            draft: Vec::new(),
+            spare: Vec::new(),
+            made: Vec::new(),
             ops: VecDeque::new(),
             stats: Stats::default(),
         };
@@ -149,6 +162,7 @@ impl Shard {
 
     /// Something happened.
     pub fn handle(&mut self, now: Now, event: Event<'_>) {
+        self.draft.clear();
         match event {
             Event::Received { conn, bytes } => match self.table.get(conn) {
                 Some(Conn::Client(_)) => self.client_received(now, conn, bytes),
@@ -192,6 +206,12 @@ impl Shard {
             Event::Config(settings) => self.reconfigure(now, settings),
             Event::Drain => self.drain(now),
         }
+    }
+
+    /// What [`Op::SendDraft`] names; valid until the next event.
+    #[must_use]
+    pub fn draft(&self) -> &[u8] {
+        &self.draft
     }
 
     /// The next thing to do; `None` when there is nothing more until the next event.

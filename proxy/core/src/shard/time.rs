@@ -182,6 +182,7 @@ impl Shard {
             client.cancel_when_lent = false;
             let answer = client.conversation.fail_pending(&error.to_bytes());
             client.pending = Vec::new();
+            client.pending_by_name = false;
             client.active_at = now;
             self.table.put_back(id, Conn::Client(client));
             self.send(id, answer);

@@ -16,3 +16,4 @@ pub use postgres::mend::{Damage, Mend, Mended};
 pub use postgres::messages::parse_parameter_status as parse_parameter;
 pub use postgres::quiet::{Heard, Quiet};
 pub use postgres::startup::{Parameters, Startup};
+pub use postgres::statements::{Catalog, Desk, Held};

@@ -323,6 +323,12 @@ impl Play {
                 self.emit(to, part)
             }
             Op::Send { to, bytes } => self.emit(to, &bytes),
+            Op::SendDraft { to, start, end } => {
+                let draft = self.shard().draft();
+                let part = draft.get(start..end).ok_or("a range outside the draft")?;
+                let part = part.to_vec();
+                self.emit(to, &part)
+            }
             Op::Connect { conn, .. } => {
                 self.servers += 1;
                 let name = format!("s{}", self.servers);

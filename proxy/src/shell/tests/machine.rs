@@ -404,6 +404,10 @@ impl Machine for Puppet {
         self.ops.pop_front()
     }
 
+    fn draft(&self) -> &[u8] {
+        &[]
+    }
+
     fn deadline(&self) -> Option<Now> {
         None
     }

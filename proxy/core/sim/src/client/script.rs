@@ -1,6 +1,7 @@
 //! Scripts: what clients do, made of habits that real clients have, put together by chance.
 
 mod pinning;
+mod statements;
 
 use super::Step;
 use crate::rng::Rng;
@@ -48,6 +49,11 @@ const CLEAN: &[Habit] = &[
     Writer::bind_without_parse,
     Writer::own_rows,
     Writer::cancels,
+    Writer::shared_statements,
+    Writer::shared_statements,
+    Writer::shared_statements,
+    Writer::statements_in_sql,
+    Writer::deallocating,
 ];
 
 /// Habits that leave something.

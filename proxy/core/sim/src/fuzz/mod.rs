@@ -6,7 +6,7 @@ mod input;
 mod session;
 
 use weir_core::sql::postgres::{inspect, shape};
-use weir_core::wire::Conversation;
+use weir_core::wire::{Catalog, Conversation, Desk, Held};
 
 use crate::rng::Rng;
 use input::Input;
@@ -28,29 +28,41 @@ pub fn framing(data: &[u8]) {
     let mut input = Input(data);
     let mut talk = Conversation::new();
     talk.start_lend();
+    let (mut catalog, mut held) = (Catalog::default(), Held::default());
+    let (mut spare, mut made) = (Vec::new(), Vec::new());
     while let Some(control) = input.byte() {
         let size = usize::from(control >> 1);
         if control & 1 == 0 {
             let bytes = input.bytes(size);
-            let out = talk.client(bytes);
+            let mut desk = Desk {
+                catalog: &mut catalog,
+                held: Some(&mut held),
+                pinned: false,
+                feeds_sequence: false,
+                spare: &mut spare,
+                made: &mut made,
+            };
+            let out = talk.client_sharing(bytes, &mut desk);
             assert!(
                 out.start <= out.end && out.end <= bytes.len(),
                 "a range outside the bytes"
             );
-            assert!(out.head.len() <= data.len() + 4096, "more kept than came");
+            // Each use of a statement may need it to be prepared again.
+            let most = data.len() * data.len() + 4096;
+            assert!(out.head.len() <= most, "more made than came");
             if out.end_of.is_some() {
                 return;
             }
         } else {
             let bytes = input.bytes(size);
-            let out = talk.server(bytes, &mut |_, _| {});
+            let out = talk.server(bytes, &mut held, &mut |_, _| {});
             let mut at = 0;
-            for (from, to) in &out.skip {
+            for edit in &out.edits {
                 assert!(
-                    at <= *from && from <= to && *to <= bytes.len(),
-                    "a skip outside the bytes"
+                    at <= edit.from && edit.from <= edit.to && edit.to <= bytes.len(),
+                    "an edit outside the bytes"
                 );
-                at = *to;
+                at = edit.to;
             }
             if out.violation.is_some() {
                 talk.end_lend();

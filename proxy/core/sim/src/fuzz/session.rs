@@ -161,6 +161,12 @@ impl World {
                         self.proof = bytes[at + 8..].iter().take(16).copied().collect();
                     }
                 }
+                Op::SendDraft { to, start, end } => {
+                    let length = self.shards[shard].draft().len();
+                    assert!(start < end && end <= length, "a range outside the draft");
+                    self.must_know(shard, to);
+                    self.spoken += end - start;
+                }
                 Op::Connect { conn, .. } => self.known.push(Known {
                     shard,
                     conn,

@@ -401,6 +401,11 @@ impl Session {
     }
 
     fn prepared(&mut self, sql: &str, name: &str, owner: Owner) -> Done {
+        let name = match (word(sql, 0), word(sql, 1)) {
+            ("deallocate", "prepare") => word(sql, 2),
+            _ => name,
+        };
+        let name = name.trim_matches('"');
         let none = || {
             Failure::new(
                 "26000",

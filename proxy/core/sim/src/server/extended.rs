@@ -74,6 +74,7 @@ impl Session {
         let parameters = bound_parameters(rest).ok_or_else(malformed)?;
         let Statement { sql, owner } = self.statement(name)?;
         let binder = parameters.iter().find_map(|p| mark(p)).map(|m| m.0);
+        // A text that says whose it is, is only ever used by that one, under whatever name.
         if binder.is_some() && owner.is_some() && binder != owner {
             shared.violation(format!("client {binder:?} binds {sql:?}"));
         }
@@ -100,6 +101,9 @@ impl Session {
         let (name, _) = wire::cstr(body.get(1..).unwrap_or_default()).ok_or_else(malformed)?;
         let sql = if body.first() == Some(&b'S') {
             let sql = self.statement(name)?.sql;
+            // A server refuses only what has rows. What it says of the rest is not compared: through weir the statement may
+            // have to be prepared first, which a failed transaction forbids.
+            self.check_failed(&sql)?;
             let count = parameter_count(&sql);
             let mut types = (count as u16).to_be_bytes().to_vec();
             types.extend((0..count).flat_map(|_| 25u32.to_be_bytes()));

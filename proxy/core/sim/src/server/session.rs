@@ -181,12 +181,14 @@ impl Session {
             .or_else(|| parameters.iter().find_map(|p| mark(p)))
             .map(|m| m.0);
         self.watch(shared, owner, sql);
+        // weir answers some of these itself, so they don't count and can't be hit.
+        let uncounted = sql.starts_with("deallocate");
         let number = match owner.and_then(|o| shared.clients.get_mut(&o)) {
-            Some(client) => {
+            Some(client) if !uncounted => {
                 client.started += 1;
                 client.started
             }
-            None => 0,
+            _ => 0,
         };
         let time = super::parts::sleep_time(sql).unwrap_or(shared.config.statement_time);
         let time = shared.rng.below(time + 1);
@@ -210,7 +212,9 @@ impl Session {
         let Some(client) = owner else { return };
         let mut foreign = self.state.foreign(owner);
         if foreign.is_none() {
-            let named = self.statements.iter().find(|(_, s)| s.owner != owner);
+            let mut named = self.statements.iter().filter(|(n, _)| !is_shared(n));
+            // A text that many have in common says nothing about its owner; whether it has leaked the answers tell.
+            let named = named.find(|(_, s)| s.owner.is_some() && s.owner != owner);
             foreign = named.map(|(name, _)| format!("statement {name}"));
         }
         if let Some(what) = foreign {
@@ -242,7 +246,7 @@ impl Session {
         if self
             .running
             .as_ref()
-            .is_some_and(|r| r.sql.starts_with("copy"))
+            .is_some_and(|r| r.sql.starts_with("copy") || r.sql.starts_with("deallocate"))
         {
             return;
         }
@@ -346,13 +350,15 @@ impl Session {
 
     /// What this session holds of anybody.
     pub fn dirt(&self) -> Option<String> {
-        let named = self
-            .statements
-            .keys()
-            .next()
-            .map(|n| format!("statement {n}"));
+        let mut named = self.statements.keys().filter(|n| !is_shared(n));
+        let named = named.next().map(|n| format!("statement {n}"));
         let open = (self.state.tx != Tx::Idle).then(|| "open transaction".to_owned());
         let what = self.state.foreign(None).or(named).or(open)?;
         Some(format!("session {} of {}: {what}", self.pid, self.user))
     }
+}
+
+/// A statement that weir has named after its content: everybody's, and nobody's state.
+fn is_shared(name: &str) -> bool {
+    name.starts_with("weir_")
 }

@@ -26,7 +26,9 @@ mod lexer;
 mod names;
 mod scan;
 mod shape;
+mod words;
 
 pub use inspect::{Facts, inspect};
 pub use scan::Sequences;
 pub use shape::shape;
+pub use words::{Words, prepared_words};

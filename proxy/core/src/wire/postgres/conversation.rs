@@ -8,6 +8,7 @@
 mod client;
 mod exchange;
 mod message;
+mod naming;
 mod owed;
 mod server;
 mod unnamed;
@@ -17,14 +18,14 @@ mod tests;
 
 pub use client::{ClientEnd, FromClient};
 pub use exchange::TxStatus;
-pub use server::FromServer;
+pub use server::{Edit, FromServer};
 
-use client::ClientStream;
+use client::{ClientStream, Context};
 use exchange::Exchange;
 use server::ServerStream;
-use unnamed::Use;
 
 use super::frames::Frames;
+use super::statements::{Catalog, Desk, Held};
 use crate::limits::REPLIES_OWED_MAX;
 
 /// One session, both directions. Lives in every client, so it is small and has no heap while nothing is under way.
@@ -58,18 +59,64 @@ impl Conversation {
     ///
     /// Also to be called, with no bytes, after [`FromServer::resume_client`] and after [`Conversation::fail_pending`] when
     /// [`Conversation::resumable`].
+    ///
+    /// Without a desk: named statements stay the server's and pin the session.
     pub fn client(&mut self, bytes: &[u8]) -> FromClient {
-        self.client.read(&mut self.exchange, bytes)
+        let mut context = Context {
+            desk: None,
+            made: Vec::new(),
+        };
+        self.client.read(&mut self.exchange, &mut context, bytes)
     }
 
-    /// Reads all of `bytes` from the lent backend; `on_parameter` gets name and value of each ParameterStatus. The client gets
-    /// [`FromServer::head`] and then the bytes before [`FromServer::end`], without [`FromServer::skip`].
+    /// The same, with named statements shared.
+    pub fn client_sharing(&mut self, bytes: &[u8], desk: &mut Desk<'_>) -> FromClient {
+        self.with_desk(desk, |talk, context| {
+            talk.client.read(&mut talk.exchange, context, bytes)
+        })
+    }
+
+    /// A backend has been lent, and some of what was to be sent so far was [`FromClient::by_name`]: `bytes` is all of it; it is
+    /// read once more, and what comes of it is to be sent instead.
+    pub fn client_again(&mut self, bytes: &[u8], desk: &mut Desk<'_>) -> FromClient {
+        self.with_desk(desk, |talk, context| {
+            talk.client.again(&mut talk.exchange, context, bytes)
+        })
+    }
+
+    fn with_desk(
+        &mut self,
+        desk: &mut Desk<'_>,
+        read: impl FnOnce(&mut Conversation, &mut Context<'_, '_>) -> FromClient,
+    ) -> FromClient {
+        let made = core::mem::take(desk.made);
+        let mut context = Context {
+            desk: Some(desk),
+            made,
+        };
+        let mut out = read(self, &mut context);
+        if !self.server.in_message() {
+            // Else behind the message that the client is in the middle of.
+            out.answer = self.exchange.take_answers().unwrap_or_default();
+        }
+        let mut made = context.made;
+        made.clear();
+        *desk.made = made;
+        out
+    }
+
+    /// Reads all of `bytes` from the lent backend, whose book of statements is `held`; `on_parameter` gets name and value of each
+    /// ParameterStatus. The client gets [`FromServer::head`] and then the bytes before
+    /// [`FromServer::end`], but for [`FromServer::edits`].
     pub fn server(
         &mut self,
         bytes: &[u8],
+        held: &mut Held,
         on_parameter: &mut dyn FnMut(&[u8], &[u8]),
     ) -> FromServer {
-        let mut out = self.server.read(&mut self.exchange, bytes, on_parameter);
+        let mut out = self
+            .server
+            .read(&mut self.exchange, bytes, held, on_parameter);
         out.resume_client = self.resumable();
         out
     }
@@ -169,6 +216,20 @@ impl Conversation {
         self.server.in_message()
     }
 
+    /// The lent backend's answers will not be heard any more: its book says what is in doubt.
+    pub fn abandon(&mut self, held: &mut Held) {
+        if let Some(statements) = &mut self.exchange.statements {
+            statements.abandon(held);
+        }
+    }
+
+    /// After [`FromServer::stale_plan`].
+    pub fn retire_statements(&self, catalog: &mut Catalog) {
+        if let Some(statements) = &self.exchange.statements {
+            statements.retire(catalog);
+        }
+    }
+
     /// A reader that goes on where this one stands in the server's stream, for whoever takes the backend over.
     #[must_use]
     pub fn server_frames(&self) -> Frames {
@@ -178,7 +239,7 @@ impl Conversation {
     /// Client messages that were kept back can go on: call [`Conversation::client`].
     #[must_use]
     pub fn resumable(&self) -> bool {
-        self.client.is_waiting() && self.exchange.unnamed_wanted() != Use::Wait
+        self.client.is_waiting() && self.exchange.wait_is_over()
     }
 
     /// No server will get the requests under way, none of which has been sent: answers what the client gets instead, `error`

@@ -99,6 +99,11 @@ pub fn ready_for_query(out: &mut Vec<u8>, status: u8) {
     message(out, b'Z', |out| out.push(status));
 }
 
+/// CommandComplete.
+pub fn command_complete(out: &mut Vec<u8>, tag: &str) {
+    message(out, b'C', |out| cstr(out, tag.as_bytes()));
+}
+
 /// NegotiateProtocolVersion: the newest 3.x that weir speaks with this client, and the `_pq_.` options it does not know.
 pub fn negotiate_protocol_version(out: &mut Vec<u8>, version: u32, unknown: &[Box<[u8]>]) {
     message(out, b'v', |out| {
@@ -235,6 +240,29 @@ fn cstr(out: &mut Vec<u8>, text: &[u8]) {
 /// CopyFail: ends a COPY from the client with an error.
 pub fn copy_fail(out: &mut Vec<u8>, reason: &str) {
     message(out, b'f', |out| cstr(out, reason.as_bytes()));
+}
+
+/// Parse of a statement called `name`; `tail` is the body behind the name: text, NUL, parameter types.
+pub fn parse(out: &mut Vec<u8>, name: &[u8], tail: &[u8]) {
+    message(out, b'P', |out| {
+        out.extend_from_slice(name);
+        out.push(0);
+        out.extend_from_slice(tail);
+    });
+}
+
+/// Close of a statement.
+pub fn close_statement(out: &mut Vec<u8>, name: &[u8]) {
+    message(out, b'C', |out| {
+        out.push(b'S');
+        out.extend_from_slice(name);
+        out.push(0);
+    });
+}
+
+/// Flush.
+pub fn flush(out: &mut Vec<u8>) {
+    message(out, b'H', |_| {});
 }
 
 /// Sync.

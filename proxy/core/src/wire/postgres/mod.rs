@@ -14,3 +14,4 @@ pub mod mend;
 pub mod messages;
 pub mod quiet;
 pub mod startup;
+pub mod statements;

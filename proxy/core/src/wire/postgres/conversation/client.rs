@@ -3,11 +3,14 @@
 //! A message is decided on once the part of it that matters has arrived; until then nothing of it goes on. The rest of it then
 //! streams through unread. What messages mean to each other is the business of [`super::exchange`].
 
-use super::exchange::Exchange;
+use super::super::statements::Desk;
+use super::exchange::{Exchange, WaitFor};
 use super::message::{self, HEADER, Header, OUR_CLOSE, Parsed};
+use super::naming::{self, Steer};
 use super::owed::Kind;
 use super::unnamed::Use;
-use crate::pins::Pins;
+use crate::pins::{PinReason, Pins};
+use crate::sql::postgres::Words;
 
 /// Why the client's stream is over.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -39,6 +42,18 @@ pub struct FromClient {
     pub end_of: Option<ClientEnd>,
     /// At least one request that will be answered was in it.
     pub new_requests: bool,
+    /// No backend is lent, and what is to be sent depends on which one will be: see [`super::Conversation::client_again`].
+    pub by_name: bool,
+    /// Goes to the client at once: answers of weir's own. Usually empty.
+    pub answer: Vec<u8>,
+}
+
+/// What reading needs besides the stream and the exchange.
+pub(super) struct Context<'a, 'd> {
+    /// `None`: statements are not shared, the server keeps all names.
+    pub(super) desk: Option<&'a mut Desk<'d>>,
+    /// What weir puts in front of, or instead of, the message at hand.
+    pub(super) made: Vec<u8>,
 }
 
 /// Where the client's stream stands.
@@ -58,8 +73,9 @@ pub(super) struct ClientStream {
 enum Verdict {
     Pass,
     Drop,
-    /// Goes on behind a Close of weir's own.
-    PassClosed,
+    /// What was made goes on instead of the first so many bytes.
+    Instead(usize),
+    /// What was made goes on; the message is kept.
     Wait,
     End(ClientEnd),
 }
@@ -89,11 +105,19 @@ impl ClientStream {
         self.rest_passes = false;
     }
 
-    pub(super) fn read(&mut self, exchange: &mut Exchange, bytes: &[u8]) -> FromClient {
+    pub(super) fn read(
+        &mut self,
+        exchange: &mut Exchange,
+        context: &mut Context<'_, '_>,
+        bytes: &[u8],
+    ) -> FromClient {
         if self.waiting {
-            return self.read_after_wait(exchange, bytes);
+            return self.read_after_wait(exchange, context, bytes);
         }
         let mut out = FromClient::default();
+        if let Some(desk) = context.desk.as_deref_mut() {
+            out.head = core::mem::take(desk.spare);
+        }
         let mut at = 0;
         while at < bytes.len() && out.end_of.is_none() {
             at = if self.waiting {
@@ -103,23 +127,46 @@ impl ClientStream {
             } else if self.rest > 0 {
                 self.read_rest(&mut out, bytes, at)
             } else if self.kept.is_empty() {
-                self.read_in_place(exchange, &mut out, bytes, at)
+                self.read_in_place(exchange, context, &mut out, bytes, at)
             } else {
-                self.read_kept(exchange, &mut out, bytes, at)
+                self.read_kept(exchange, context, &mut out, bytes, at)
             };
         }
         out
     }
 
+    /// Reads what went on while no backend was lent once more, now that one is; what came behind it stays kept.
+    pub(super) fn again(
+        &mut self,
+        exchange: &mut Exchange,
+        context: &mut Context<'_, '_>,
+        bytes: &[u8],
+    ) -> FromClient {
+        exchange.forget_requests();
+        let before = core::mem::replace(self, ClientStream::new());
+        let out = self.read(exchange, context, bytes);
+        if self.waiting {
+            self.kept.extend_from_slice(&before.kept);
+        } else if before.rest == 0 || !before.rest_passes {
+            *self = before;
+        }
+        out
+    }
+
     /// The kept messages and `bytes` are read as one piece, if the wait is over.
-    fn read_after_wait(&mut self, exchange: &mut Exchange, bytes: &[u8]) -> FromClient {
+    fn read_after_wait(
+        &mut self,
+        exchange: &mut Exchange,
+        context: &mut Context<'_, '_>,
+        bytes: &[u8],
+    ) -> FromClient {
         self.kept.extend_from_slice(bytes);
-        if exchange.unnamed_wanted() == Use::Wait {
+        if !exchange.wait_is_over() {
             return FromClient::default();
         }
         self.waiting = false;
         let all = core::mem::take(&mut self.kept);
-        let mut out = self.read(exchange, &all);
+        let mut out = self.read(exchange, context, &all);
         out.flush(&all);
         (out.start, out.end) = (0, 0);
         out
@@ -140,6 +187,7 @@ impl ClientStream {
     fn read_in_place(
         &mut self,
         exchange: &mut Exchange,
+        context: &mut Context<'_, '_>,
         out: &mut FromClient,
         bytes: &[u8],
         at: usize,
@@ -162,14 +210,15 @@ impl ClientStream {
             return bytes.len();
         };
         let end = at + needed;
-        match decide(exchange, out, header, prefix) {
+        match decide(exchange, context, out, header, prefix) {
             Verdict::Pass => out.pass(bytes, at, end),
-            Verdict::PassClosed => {
-                out.put(bytes, OUR_CLOSE);
-                out.pass(bytes, at, end);
+            Verdict::Instead(of) => {
+                out.put(bytes, &context.made);
+                out.pass(bytes, at + of, end);
             }
             Verdict::Drop => return self.go_on(header, needed, false, end),
             Verdict::Wait => {
+                out.put(bytes, &context.made);
                 self.waiting = true;
                 return at;
             }
@@ -185,6 +234,7 @@ impl ClientStream {
     fn read_kept(
         &mut self,
         exchange: &mut Exchange,
+        context: &mut Context<'_, '_>,
         out: &mut FromClient,
         bytes: &[u8],
         at: usize,
@@ -206,14 +256,19 @@ impl ClientStream {
             return at;
         }
         let kept = core::mem::take(&mut self.kept);
-        let passes = match decide(exchange, out, header, &kept) {
-            Verdict::Pass => true,
-            Verdict::PassClosed => {
-                out.put(bytes, OUR_CLOSE);
+        let passes = match decide(exchange, context, out, header, &kept) {
+            Verdict::Pass => {
+                out.put(bytes, &kept);
+                true
+            }
+            Verdict::Instead(of) => {
+                out.put(bytes, &context.made);
+                out.put(bytes, kept.get(of..).unwrap_or_default());
                 true
             }
             Verdict::Drop => false,
             Verdict::Wait => {
+                out.put(bytes, &context.made);
                 self.kept = kept;
                 self.waiting = true;
                 return at;
@@ -223,9 +278,6 @@ impl ClientStream {
                 return bytes.len();
             }
         };
-        if passes {
-            out.put(bytes, &kept);
-        }
         self.go_on(header, kept.len(), passes, at)
     }
 
@@ -281,7 +333,14 @@ fn needed_of(exchange: &Exchange, header: Header) -> Result<usize, &'static str>
 }
 
 /// What becomes of the message whose deciding part is `prefix`, and everything that follows from it.
-fn decide(exchange: &mut Exchange, out: &mut FromClient, header: Header, prefix: &[u8]) -> Verdict {
+fn decide(
+    exchange: &mut Exchange,
+    context: &mut Context<'_, '_>,
+    out: &mut FromClient,
+    header: Header,
+    prefix: &[u8],
+) -> Verdict {
+    context.made.clear();
     match header.tag {
         b'X' => return Verdict::End(ClientEnd::Terminate),
         _ if exchange.dropping && header.tag != b'S' => return Verdict::Drop,
@@ -290,31 +349,153 @@ fn decide(exchange: &mut Exchange, out: &mut FromClient, header: Header, prefix:
     }
     out.needs_server = true;
     let body = prefix.get(HEADER..).unwrap_or_default();
-    let parsed = if exchange.skipping {
+    if exchange.skipping || exchange.over {
         // The server will not look at it either, so it leaves nothing behind.
-        Parsed::unread(header)
-    } else {
-        message::parse(header, body)
-    };
-    let mut verdict = Verdict::Pass;
-    if parsed.uses_unnamed {
-        match exchange.unnamed_wanted() {
-            Use::Safe => {}
-            Use::Wait => return Verdict::Wait,
-            Use::CloseFirst => {
-                exchange.request(Kind::OurClose);
-                verdict = Verdict::PassClosed;
-            }
+        out.new_requests |= exchange.request(Parsed::unread(header).kind);
+        return Verdict::Pass;
+    }
+    let parsed = message::parse(header, body);
+    match steer(exchange, context, out, header, body, &parsed) {
+        Steer::Wait => return Verdict::Wait,
+        Steer::Answered => {
+            out.new_requests = true;
+            return Verdict::Drop;
         }
-        if parsed.binds_unnamed {
-            exchange.unnamed.bind();
+        Steer::Instead(of) => {
+            out.pins.add(parsed.pins);
+            out.reads_sequence |= parsed.sequences.read;
+            out.feeds_sequence |= parsed.sequences.fed;
+            out.new_requests = true;
+            return Verdict::Instead(of);
         }
+        Steer::Behind | Steer::Native => {
+            out.pins.add(Pins::of(PinReason::PreparedStatement));
+        }
+        Steer::Plain => {}
+    }
+    if parsed.uses_unnamed && !use_unnamed(exchange, context, out, &parsed) {
+        return Verdict::Wait;
     }
     out.pins.add(parsed.pins);
     out.reads_sequence |= parsed.sequences.read;
     out.feeds_sequence |= parsed.sequences.fed;
     out.new_requests |= exchange.request(parsed.kind);
-    verdict
+    if context.made.is_empty() {
+        Verdict::Pass
+    } else {
+        Verdict::Instead(0)
+    }
+}
+
+/// A Bind or Describe of the unnamed statement; `false`: it waits.
+fn use_unnamed(
+    exchange: &mut Exchange,
+    context: &mut Context<'_, '_>,
+    out: &mut FromClient,
+    parsed: &Parsed,
+) -> bool {
+    match exchange.unnamed_wanted() {
+        Use::Safe => {}
+        Use::Wait => {
+            exchange.wait(WaitFor::Unnamed);
+            return false;
+        }
+        // Which backend it will be is not known yet; then it is read again.
+        Use::CloseFirst if context.desk.is_some() && !exchange.lent => out.by_name = true,
+        Use::CloseFirst => {
+            exchange.request(Kind::OurClose);
+            context.made.extend_from_slice(OUR_CLOSE);
+        }
+    }
+    if parsed.binds_unnamed {
+        exchange.unnamed.bind();
+    }
+    true
+}
+
+/// What becomes of a message as far as it concerns named statements.
+fn steer(
+    exchange: &mut Exchange,
+    context: &mut Context<'_, '_>,
+    out: &mut FromClient,
+    header: Header,
+    body: &[u8],
+    parsed: &Parsed,
+) -> Steer {
+    let made = &mut context.made;
+    let native = exchange
+        .statements
+        .as_deref()
+        .is_some_and(|s| s.is_native());
+    if exchange.discards || (native && naming::is_carrying_over(exchange)) {
+        // Which names the server has is not known before it has answered.
+        let by_name = !matches!(naming::named(header, body), Ok(None));
+        if by_name || parsed.words != Words::None {
+            return exchange.wait(if exchange.discards {
+                WaitFor::All
+            } else {
+                WaitFor::Names
+            });
+        }
+    }
+    let desk = match context.desk.as_deref_mut() {
+        Some(desk) if !native || parsed.words == Words::DiscardAll => desk,
+        _ => {
+            if parsed.kind == Kind::Parse {
+                out.pins.add(Pins::of(PinReason::PreparedStatement));
+            }
+            return Steer::Plain;
+        }
+    };
+    if parsed.words != Words::None {
+        return steer_words(exchange, desk, made, out, parsed);
+    }
+    match naming::named(header, body) {
+        Ok(None) => Steer::Plain,
+        _ if desk.held.is_none() => {
+            out.by_name = true;
+            Steer::Plain
+        }
+        Ok(Some(named)) => {
+            desk.feeds_sequence = parsed.sequences.fed;
+            let steer = naming::steer_named(exchange, desk, made, header, body, &named);
+            out.feeds_sequence |= desk.feeds_sequence;
+            steer
+        }
+        Err(()) => naming::go_native(exchange, desk, made),
+    }
+}
+
+/// A text that speaks about prepared statements.
+fn steer_words(
+    exchange: &mut Exchange,
+    desk: &mut Desk<'_>,
+    made: &mut Vec<u8>,
+    out: &mut FromClient,
+    parsed: &Parsed,
+) -> Steer {
+    let alone = parsed.kind == Kind::Query && parsed.words != Words::Others;
+    if alone && exchange.owed.is_empty() && naming::deallocate(exchange, &parsed.words) {
+        return Steer::Answered;
+    }
+    if desk.held.is_none() {
+        out.by_name = true;
+        return Steer::Plain;
+    }
+    if alone && !exchange.owed.is_empty() {
+        if exchange.unsynced {
+            // No Sync will come before this message, so without a Flush neither will the answers.
+            super::super::messages::flush(made);
+        }
+        return exchange.wait(WaitFor::All);
+    }
+    match parsed.words {
+        Words::DiscardAll if alone => {
+            exchange.discards = true;
+            Steer::Plain
+        }
+        _ => naming::go_native(exchange, desk, made),
+    }
 }
 
 /// Messages that a server answers by nothing at all, and reads over when no COPY is on.
@@ -350,9 +531,6 @@ impl FromClient {
     /// `extra` goes on, behind everything so far.
     fn put(&mut self, bytes: &[u8], extra: &[u8]) {
         self.flush(bytes);
-        if self.head.is_empty() {
-            self.head.reserve_exact(extra.len());
-        }
         self.head.extend_from_slice(extra);
     }
 

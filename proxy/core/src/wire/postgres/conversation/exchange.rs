@@ -3,6 +3,9 @@
 //! Rules of PostgreSQL's "Message Flow", of `PostgresMain` (skipping until Sync) and of COPY (Sync and Flush ignored while data
 //! is read). No framing here: the two streams say what they have seen.
 
+use super::super::statements::Held;
+use super::super::statements::session::{Asked, Statements};
+use super::naming::Steer;
 use super::owed::{Kind, Owed};
 use super::unnamed::{Unnamed, Use};
 
@@ -15,6 +18,19 @@ pub enum TxStatus {
     InTransaction,
     /// `E`: in a transaction that has failed.
     Failed,
+}
+
+/// What the client's next message waits for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum WaitFor {
+    /// Whose the unnamed statement is.
+    Unnamed,
+    /// Every answer about named statements that earlier batches asked for.
+    Names,
+    /// Every answer about named statements, those of the batch at hand too.
+    AllNames,
+    /// Every answer.
+    All,
 }
 
 /// The shared state.
@@ -40,6 +56,14 @@ pub(super) struct Exchange {
     /// A COPY failed with a Sync under way that the server may have ignored or not: a ReadyForQuery may come that nobody
     /// waits for.
     pub(super) stray_ready: bool,
+    /// The server has ended the session: nothing that is sent now will be answered.
+    pub(super) over: bool,
+    /// What a message that was kept back waits for.
+    waits_for: WaitFor,
+    /// The simple query under way destroys every prepared statement of the backend if it succeeds.
+    pub(super) discards: bool,
+    /// The session's named statements; not there before it has one.
+    pub(super) statements: Option<Box<Statements>>,
 }
 
 impl Exchange {
@@ -56,6 +80,10 @@ impl Exchange {
             answered: false,
             copy_data_sent: false,
             stray_ready: false,
+            over: false,
+            waits_for: WaitFor::Unnamed,
+            discards: false,
+            statements: None,
         }
     }
 
@@ -65,13 +93,20 @@ impl Exchange {
         self.copying = false;
         self.answered = false;
         self.stray_ready = false;
+        self.over = false;
     }
 
     pub(super) fn end_lend(&mut self) {
         self.start_lend();
         self.lent = false;
+        self.forget_requests();
+    }
+
+    /// What the client has sent since the last lend will be read again.
+    pub(super) fn forget_requests(&mut self) {
         self.skipping = false;
         self.unsynced = false;
+        self.discards = false;
         self.owed.clear();
         self.unnamed = Unnamed::new();
     }
@@ -126,6 +161,9 @@ impl Exchange {
         self.dropping = false;
         self.unsynced = false;
         self.unnamed.sync();
+        if let Some(statements) = &mut self.statements {
+            statements.sync();
+        }
         // Syncs that a COPY ignores are one entry, else a client could make the queue grow for ever.
         let ignored = self.copying && self.owed.len() == 2 && self.owed.get(1) == Some(Kind::Sync);
         if ignored {
@@ -140,6 +178,67 @@ impl Exchange {
     pub(super) fn copy_data(&mut self) -> bool {
         self.copy_data_sent = !self.owed.is_empty();
         self.copy_data_sent
+    }
+
+    /// Notes a message about a named statement: the client's, or one of weir's own.
+    pub(super) fn ask(&mut self, kind: Kind, asked: Asked) {
+        self.statements.get_or_insert_default().ask(asked);
+        if kind == Kind::NativeQuiet {
+            self.own(kind);
+        } else {
+            self.request(kind);
+        }
+    }
+
+    /// Notes the Sync behind messages of weir's own.
+    pub(super) fn own_sync(&mut self) {
+        self.own(Kind::OurSync);
+        if let Some(statements) = &mut self.statements {
+            statements.sync();
+        }
+    }
+
+    fn own(&mut self, kind: Kind) {
+        if self.owed.is_empty() {
+            self.copy_data_sent = false;
+        }
+        self.owed.push(kind);
+    }
+
+    /// Answers what weir itself answers, as far as its turn has come.
+    pub(super) fn answer_known(&mut self) {
+        while let Some(answer) = self.owed.front().and_then(Kind::known_answer) {
+            self.owed.pop();
+            if let Some(statements) = &mut self.statements {
+                // Nothing of it concerns the backend.
+                statements.answered(&mut Held::default());
+                statements.say(answer);
+            }
+        }
+    }
+
+    /// Answers of weir's own that are due now.
+    pub(super) fn take_answers(&mut self) -> Option<Vec<u8>> {
+        self.statements.as_mut()?.take_answers()
+    }
+
+    /// The client's message waits.
+    pub(super) fn wait(&mut self, what: WaitFor) -> Steer {
+        self.waits_for = what;
+        Steer::Wait
+    }
+
+    /// What a message was kept back for has come.
+    pub(super) fn wait_is_over(&self) -> bool {
+        match self.waits_for {
+            WaitFor::Unnamed => self.unnamed_wanted() != Use::Wait,
+            WaitFor::Names => {
+                let statements = self.statements.as_ref();
+                statements.is_none_or(|s| s.settled_before_this_batch())
+            }
+            WaitFor::AllNames => self.statements.as_ref().is_none_or(|s| s.settled()),
+            WaitFor::All => self.owed.is_empty(),
+        }
     }
 
     /// What a Bind or Describe of the unnamed statement needs before it is sent.
@@ -162,14 +261,14 @@ impl Exchange {
     ///
     /// # Errors
     /// The message answers nothing that was asked: the stream can't be followed any more.
-    pub(super) fn reply(&mut self, tag: u8) -> Result<(), &'static str> {
+    pub(super) fn reply(&mut self, tag: u8, held: &mut Held) -> Result<(), &'static str> {
         let Some(front) = self.owed.front() else {
             return Err("an answer that nothing asked for");
         };
         match (tag, front) {
             (b'D' | b'd' | b'T' | b'H' | b'c', Kind::Query | Kind::Execute)
             | (b't', Kind::Describe) => {}
-            (b'C', Kind::Query | Kind::Execute) => return self.command_complete(front),
+            (b'C', Kind::Query | Kind::Execute) => return self.command_complete(front, held),
             (b'G', Kind::Query | Kind::Execute) if !self.copying => self.copy_in(),
             (b'I', Kind::Query) | (b'V', Kind::Function) => self.answered = true,
             (b'I' | b's', Kind::Execute) if !self.copying => self.done(),
@@ -185,6 +284,14 @@ impl Exchange {
                 self.unnamed.confirmed(false);
                 self.done();
             }
+            (b'1', Kind::SharedParse | Kind::OurParse)
+            | (b'3', Kind::Evict)
+            | (b'1' | b'3', Kind::Native | Kind::NativeQuiet) => {
+                if let Some(statements) = &mut self.statements {
+                    statements.answered(held);
+                }
+                self.done();
+            }
             _ => return Err("an answer that does not fit the request"),
         }
         Ok(())
@@ -198,6 +305,7 @@ impl Exchange {
         while self.owed.front().is_some_and(Kind::is_copy_end) {
             self.owed.pop();
         }
+        self.answer_known();
     }
 
     fn copy_in(&mut self) {
@@ -215,7 +323,13 @@ impl Exchange {
         behind.take_while(|k| *k == Kind::Sync).count()
     }
 
-    fn command_complete(&mut self, front: Kind) -> Result<(), &'static str> {
+    fn command_complete(&mut self, front: Kind, held: &mut Held) -> Result<(), &'static str> {
+        if core::mem::take(&mut self.discards) {
+            held.clear();
+            if let Some(statements) = &mut self.statements {
+                statements.forget_all();
+            }
+        }
         if self.copying {
             let early = self.early_syncs();
             if self.owed.get(1 + early) != Some(Kind::CopyDone) {
@@ -236,11 +350,12 @@ impl Exchange {
     ///
     /// # Errors
     /// Nothing was asked that could fail.
-    pub(super) fn error(&mut self, protocol: bool) -> Result<(), &'static str> {
+    pub(super) fn error(&mut self, protocol: bool, held: &mut Held) -> Result<(), &'static str> {
+        self.discards = false;
         match self.owed.front() {
             None if self.stray_ready => {}
             None => return Err("an error that nothing asked for"),
-            Some(Kind::Function | Kind::Sync) => self.answered = true,
+            Some(Kind::Function | Kind::Sync | Kind::OurSync) => self.answered = true,
             Some(Kind::Query) => {
                 if self.copying {
                     self.simple_copy_failed(protocol);
@@ -254,7 +369,7 @@ impl Exchange {
                 if front == Kind::ParseUnnamed {
                     self.unnamed.confirmed(false);
                 }
-                self.skip_to_sync();
+                self.skip_to_sync(held);
             }
         }
         self.copying = false;
@@ -293,9 +408,16 @@ impl Exchange {
         }
     }
 
-    fn skip_to_sync(&mut self) {
-        while self.owed.front().is_some_and(|k| k != Kind::Sync) {
+    fn skip_to_sync(&mut self, held: &mut Held) {
+        while let Some(kind) = self.owed.front()
+            && !matches!(kind, Kind::Sync | Kind::OurSync)
+        {
             self.owed.pop();
+            if kind.is_asked()
+                && let Some(statements) = &mut self.statements
+            {
+                statements.failed(held);
+            }
         }
         self.answered = false;
         self.skipping = self.owed.is_empty();
@@ -314,7 +436,7 @@ impl Exchange {
         };
         match self.owed.front() {
             _ if self.copying => return Err("ReadyForQuery in the middle of a COPY"),
-            Some(Kind::Sync) => self.done(),
+            Some(Kind::Sync | Kind::OurSync) => self.done(),
             Some(front @ (Kind::Query | Kind::Function)) if self.answered => {
                 if front == Kind::Query {
                     self.unnamed.confirmed(false);
@@ -326,6 +448,7 @@ impl Exchange {
             _ => return Err("ReadyForQuery that nothing asked for"),
         }
         self.status = status;
+        self.discards = false;
         if self.owed.is_empty() {
             self.unnamed.settle(status == TxStatus::Idle);
         }

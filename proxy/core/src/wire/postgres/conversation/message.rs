@@ -2,10 +2,14 @@
 //!
 //! PostgreSQL manual, "Message Formats". No state here.
 
+use std::sync::LazyLock;
+
+use memchr::memmem::Finder;
+
 use super::owed::Kind;
 use crate::limits::{MESSAGE_MAX, NAME_INSPECT_MAX, STATEMENT_INSPECT_MAX};
 use crate::pins::{PinReason, Pins};
-use crate::sql::postgres::{Sequences, inspect};
+use crate::sql::postgres::{Sequences, Words, inspect, prepared_words};
 
 /// Bytes of a header: type and length.
 pub(super) const HEADER: usize = 5;
@@ -63,9 +67,9 @@ pub(super) fn needed(header: Header) -> Result<usize, &'static str> {
         b'Q' if body > STATEMENT_INSPECT_MAX + 1 => 0,
         b'Q' => body,
         b'P' => body.min(NAME_INSPECT_MAX + STATEMENT_INSPECT_MAX + 2),
-        b'B' => body.min(NAME_INSPECT_MAX + 2),
+        b'B' => body.min(2 * (NAME_INSPECT_MAX + 1)),
         b'F' => body.min(4),
-        b'C' | b'D' => body.min(2),
+        b'C' | b'D' => body.min(NAME_INSPECT_MAX + 2),
         _ => 0,
     })
 }
@@ -80,6 +84,8 @@ pub(super) struct Parsed {
     pub(super) uses_unnamed: bool,
     /// It certainly binds the unnamed statement.
     pub(super) binds_unnamed: bool,
+    /// What its text says about prepared statements by name.
+    pub(super) words: Words,
 }
 
 impl Parsed {
@@ -100,6 +106,7 @@ impl Parsed {
             sequences: Sequences::default(),
             uses_unnamed: false,
             binds_unnamed: false,
+            words: Words::None,
         }
     }
 }
@@ -136,13 +143,21 @@ fn read_statement(text: &[u8], parsed: &mut Parsed) {
     let facts = inspect(text);
     parsed.pins.add(facts.pins);
     parsed.sequences = facts.sequences;
+    if facts.pins.has(PinReason::PreparedStatement) || facts.pins.has(PinReason::Discard) {
+        parsed.words = prepared_words(text);
+    } else if VIEW.find(text).is_some() {
+        // Who looks at the list is to see the session's own names in it.
+        parsed.words = Words::Others;
+        parsed.pins.add(Pins::of(PinReason::PreparedStatement));
+    }
 }
+
+/// The system view of prepared statements and the function behind it.
+static VIEW: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("pg_prepared_statement"));
 
 fn read_parse(body: &[u8], parsed: &mut Parsed) {
     if body.first() == Some(&0) {
         parsed.kind = Kind::ParseUnnamed;
-    } else {
-        parsed.pins.add(Pins::of(PinReason::PreparedStatement));
     }
     match until_nul(body).and_then(|name| until_nul(body.get(name.len() + 1..)?)) {
         Some(text) => read_statement(text, parsed),
@@ -173,6 +188,6 @@ fn function_pins(body: &[u8]) -> Pins {
     }
 }
 
-fn until_nul(bytes: &[u8]) -> Option<&[u8]> {
+pub(super) fn until_nul(bytes: &[u8]) -> Option<&[u8]> {
     bytes.get(..memchr::memchr(0, bytes)?)
 }

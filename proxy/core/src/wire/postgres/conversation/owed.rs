@@ -5,7 +5,7 @@
 use std::collections::VecDeque;
 
 /// Entries kept without a heap: a long batch of a driver fits, and a client with nothing in flight stays small.
-const INLINE: usize = 38;
+const INLINE: usize = 34;
 
 /// What was sent to the server.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -28,6 +28,23 @@ pub(super) enum Kind {
     CloseUnnamed,
     /// Close of the unnamed statement that weir itself put in; the answer is swallowed.
     OurClose,
+    /// Parse of a named statement, under its content's name.
+    SharedParse,
+    /// Parse of a named statement that the backend has: not sent, weir answers.
+    KnownParse,
+    /// Close of a named statement: not sent, weir answers.
+    KnownClose,
+    /// Parse of a shared statement that weir itself put in; the answer is swallowed, an error is the client's.
+    OurParse,
+    /// Close of a shared statement that weir itself put in; the answer is swallowed.
+    Evict,
+    /// Close or Parse of one of the session's own names that weir itself put in, in the middle of a batch of the client's; the
+    /// answer is swallowed, an error is the client's.
+    Native,
+    /// The same in a batch of weir's own; an error is swallowed too.
+    NativeQuiet,
+    /// Sync of a batch of weir's own; the answer is swallowed.
+    OurSync,
     /// Describe of a statement or a portal.
     Describe,
     /// Execute.
@@ -49,6 +66,41 @@ impl Kind {
         matches!(self, Kind::CopyDone | Kind::CopyFail)
     }
 
+    /// Whether weir answers the message itself, in its place among the server's answers; says what.
+    pub(super) const fn known_answer(self) -> Option<&'static [u8]> {
+        match self {
+            Kind::KnownParse => Some(b"1\0\0\0\x04"),
+            Kind::KnownClose => Some(b"3\0\0\0\x04"),
+            _ => None,
+        }
+    }
+
+    /// Whether the message has an entry among what was asked about statements.
+    pub(super) const fn is_asked(self) -> bool {
+        matches!(
+            self,
+            Kind::SharedParse
+                | Kind::KnownParse
+                | Kind::KnownClose
+                | Kind::OurParse
+                | Kind::Evict
+                | Kind::Native
+                | Kind::NativeQuiet
+        )
+    }
+
+    /// Whether a server message of type `tag`, being the answer to this one, is for weir alone.
+    pub(super) const fn swallows(self, tag: u8) -> bool {
+        matches!(
+            (self, tag),
+            (Kind::OurClose | Kind::Evict, b'3')
+                | (Kind::OurParse, b'1')
+                | (Kind::Native, b'1' | b'3')
+                | (Kind::NativeQuiet, b'1' | b'3' | b'E')
+                | (Kind::OurSync, b'Z')
+        )
+    }
+
     /// Whether the message creates or destroys the unnamed statement.
     const fn changes_unnamed(self) -> bool {
         matches!(
@@ -67,6 +119,8 @@ pub(super) struct Owed {
     count: u8,
     /// Entries that change the unnamed statement.
     changers: u32,
+    /// Entries that ReadyForQuery ends.
+    cycles: u32,
     #[expect(
         clippy::box_collection,
         reason = "unboxed it would be a fifth of the room that a whole conversation may take"
@@ -81,6 +135,7 @@ impl Owed {
             first: 0,
             count: 0,
             changers: 0,
+            cycles: 0,
             spill: None,
         }
     }
@@ -98,6 +153,11 @@ impl Owed {
         self.changers > 0
     }
 
+    /// Whether the end of a batch, or a simple query, is still to be answered.
+    pub(super) const fn ends_ready(&self) -> bool {
+        self.cycles > 0
+    }
+
     /// The entry `at` places behind the front.
     pub(super) fn get(&self, at: usize) -> Option<Kind> {
         let inline = usize::from(self.count);
@@ -113,6 +173,7 @@ impl Owed {
 
     pub(super) fn push(&mut self, kind: Kind) {
         self.changers += u32::from(kind.changes_unnamed());
+        self.cycles += u32::from(kind.ends_ready());
         if let Some(spill) = &mut self.spill {
             spill.push_back(kind);
             return;
@@ -130,6 +191,7 @@ impl Owed {
     pub(super) fn pop(&mut self) -> Option<Kind> {
         let kind = self.take_front()?;
         self.changers -= u32::from(kind.changes_unnamed());
+        self.cycles -= u32::from(kind.ends_ready());
         Some(kind)
     }
 
@@ -161,6 +223,8 @@ impl Owed {
         let Some(before) = self.front() else { return };
         self.changers -= u32::from(before.changes_unnamed());
         self.changers += u32::from(kind.changes_unnamed());
+        self.cycles -= u32::from(before.ends_ready());
+        self.cycles += u32::from(kind.ends_ready());
         let place = self.place(0);
         if self.count > 0 {
             if let Some(slot) = self.ring.get_mut(place) {
@@ -217,6 +281,8 @@ mod tests {
             assert_eq!(owed.is_empty(), model.is_empty());
             let changers = model.iter().filter(|k| k.changes_unnamed()).count();
             assert_eq!(owed.changers as usize, changers);
+            let cycles = model.iter().filter(|k| k.ends_ready()).count();
+            assert_eq!(owed.cycles as usize, cycles);
             assert_eq!(owed.get(model.len()), None);
             if step % 97 == 0 {
                 assert!(owed.iter().eq(model.iter().copied()));

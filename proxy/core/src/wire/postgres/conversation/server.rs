@@ -6,15 +6,15 @@
 
 use super::super::frames::Frames;
 use super::super::messages::parse_parameter_status;
+use super::super::statements::Held;
 use super::exchange::Exchange;
 use super::message::{HEADER, Header};
-use super::owed::Kind;
 use crate::limits::SERVER_INSPECT_MAX;
 
 /// What came out of some bytes of a server.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct FromServer {
-    /// The server has said that it ends the connection (severity FATAL or PANIC).
+    /// The server has told the client that it ends the connection (severity FATAL or PANIC).
     pub fatal: bool,
     /// The stream can't be followed any more; says why. The backend must be closed.
     pub violation: Option<&'static str>,
@@ -26,10 +26,23 @@ pub struct FromServer {
     pub head: Vec<u8>,
     /// Of the given bytes, those before this one go to the client; what follows is half a header, or not to be believed.
     pub end: usize,
-    /// Ranges of the bytes before `end`, in order, that must not go to the client. Usually empty.
-    pub skip: Vec<(usize, usize)>,
+    /// Where, in order, not all of the bytes before `end` go to the client, or more than them. Usually empty.
+    pub edits: Vec<Edit>,
+    /// A plan was refused since its tables have changed: the session's statements are to be retired.
+    pub stale_plan: bool,
     /// What client messages were kept back for is answered: call [`super::Conversation::client`], without bytes if need be.
     pub resume_client: bool,
+}
+
+/// A place in a server's bytes that is not forwarded as it is.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Edit {
+    /// Bytes from here …
+    pub from: usize,
+    /// … to here go to nobody.
+    pub to: usize,
+    /// These go to the client instead.
+    pub instead: Vec<u8>,
 }
 
 /// Where the server's stream stands.
@@ -78,18 +91,26 @@ impl ServerStream {
         &mut self,
         exchange: &mut Exchange,
         bytes: &[u8],
+        held: &mut Held,
         on_parameter: &mut dyn FnMut(&[u8], &[u8]),
     ) -> FromServer {
         let mut out = FromServer::default();
         let mut at = 0;
         while at < bytes.len() && out.violation.is_none() {
             let step = if self.rest > 0 {
-                self.read_rest(exchange, &mut out, bytes, at, on_parameter)
+                self.read_rest(exchange, &mut out, bytes, at, held, on_parameter)
             } else {
-                self.read_header(exchange, &mut out, bytes, at, on_parameter)
+                self.read_header(exchange, &mut out, bytes, at, held, on_parameter)
             };
             match step {
-                Ok(next) => at = next,
+                Ok(next) => {
+                    at = next;
+                    if self.rest == 0
+                        && let Some(answers) = exchange.take_answers()
+                    {
+                        out.insert(at, answers);
+                    }
+                }
                 Err(problem) => out.violation = Some(problem),
             }
         }
@@ -108,6 +129,7 @@ impl ServerStream {
         out: &mut FromServer,
         bytes: &[u8],
         at: usize,
+        held: &mut Held,
         on_parameter: &mut dyn FnMut(&[u8], &[u8]),
     ) -> Result<usize, &'static str> {
         let at = if self.kept.is_empty() {
@@ -131,8 +153,9 @@ impl ServerStream {
         let header = header.ok_or("a header that is too short")?;
         header.check()?;
         check_server(header)?;
-        // Its type alone tells whether this answers weir's own Close.
-        self.swallowed = header.tag == b'3' && exchange.owed.front() == Some(Kind::OurClose);
+        // Its type alone tells whether this answers a message of weir's own.
+        let front = exchange.owed.front();
+        self.swallowed = front.is_some_and(|kind| kind.swallows(header.tag));
         if !self.swallowed && !kept.is_empty() {
             out.head = kept;
         }
@@ -141,7 +164,7 @@ impl ServerStream {
         self.tag = header.tag;
         self.rest = header.body;
         if self.rest == 0 {
-            self.finish(exchange, out, &[], on_parameter)?;
+            self.finish(exchange, out, &[], held, on_parameter)?;
             out.end = end;
         }
         Ok(end)
@@ -153,12 +176,14 @@ impl ServerStream {
         out: &mut FromServer,
         bytes: &[u8],
         at: usize,
+        held: &mut Held,
         on_parameter: &mut dyn FnMut(&[u8], &[u8]),
     ) -> Result<usize, &'static str> {
         let left = u32::try_from(bytes.len() - at).unwrap_or(u32::MAX);
         let take = self.rest.min(left);
         let end = at + take as usize;
         let here = bytes.get(at..end).unwrap_or_default();
+        self.swallow(out, at, end);
         self.rest -= take;
         let whole = self.kept.is_empty() && self.rest == 0;
         if !whole && matches!(self.tag, b'S' | b'E' | b'Z') {
@@ -173,19 +198,15 @@ impl ServerStream {
         if self.rest == 0 {
             let kept = core::mem::take(&mut self.kept);
             let body = if whole { here } else { &kept };
-            self.finish(exchange, out, body, on_parameter)?;
+            self.finish(exchange, out, body, held, on_parameter)?;
             out.end = end;
         }
         Ok(end)
     }
 
     fn swallow(&self, out: &mut FromServer, from: usize, to: usize) {
-        if !self.swallowed || from == to {
-            return;
-        }
-        match out.skip.last_mut() {
-            Some(last) if last.1 == from => last.1 = to,
-            _ => out.skip.push((from, to)),
+        if self.swallowed {
+            out.skip(from, to);
         }
     }
 
@@ -195,23 +216,33 @@ impl ServerStream {
         exchange: &mut Exchange,
         out: &mut FromServer,
         body: &[u8],
+        held: &mut Held,
         on_parameter: &mut dyn FnMut(&[u8], &[u8]),
     ) -> Result<(), &'static str> {
-        self.swallowed = false;
+        let swallowed = core::mem::take(&mut self.swallowed);
         match self.tag {
             b'Z' => {
                 exchange.ready(body.first().copied().unwrap_or_default())?;
-                out.cycles += 1;
+                out.cycles += u32::from(!swallowed);
                 Ok(())
             }
             b'E' => {
-                out.errors += 1;
+                out.errors += u32::from(!swallowed);
                 let error = ErrorFacts::read(body);
                 if error.fatal {
-                    out.fatal = true;
+                    exchange.over = true;
+                    // Nothing is said behind the end.
+                    exchange.take_answers();
+                    // One that was swallowed has not told the client.
+                    out.fatal |= !swallowed;
                     return Ok(());
                 }
-                exchange.error(error.protocol)
+                if error.unknown_statement {
+                    // Something that weir can't see into has destroyed it, and perhaps others.
+                    held.doubt_all();
+                }
+                out.stale_plan |= error.stale_plan;
+                exchange.error(error.protocol, held)
             }
             b'S' => {
                 if let Some((name, value)) = parse_parameter_status(body) {
@@ -220,7 +251,7 @@ impl ServerStream {
                 Ok(())
             }
             b'N' | b'A' => Ok(()),
-            tag => exchange.reply(tag),
+            tag => exchange.reply(tag, held),
         }
     }
 }
@@ -260,10 +291,41 @@ fn check_server(header: Header) -> Result<(), &'static str> {
     }
 }
 
+impl FromServer {
+    /// `from..to` of the given bytes goes to nobody.
+    fn skip(&mut self, from: usize, to: usize) {
+        match self.edits.last_mut() {
+            _ if from == to => {}
+            Some(last) if last.to == from && last.instead.is_empty() => last.to = to,
+            _ => self.edits.push(Edit {
+                from,
+                to,
+                instead: Vec::new(),
+            }),
+        }
+    }
+
+    /// At `at` of the given bytes something of weir's own goes to the client.
+    fn insert(&mut self, at: usize, bytes: Vec<u8>) {
+        match self.edits.last_mut() {
+            Some(last) if last.to == at => last.instead.extend(bytes),
+            _ => self.edits.push(Edit {
+                from: at,
+                to: at,
+                instead: bytes,
+            }),
+        }
+    }
+}
+
 /// The little that matters of an ErrorResponse. The fields that say it come first in it.
 struct ErrorFacts {
     fatal: bool,
     protocol: bool,
+    /// 26000.
+    unknown_statement: bool,
+    /// "cached plan must not change result type".
+    stale_plan: bool,
 }
 
 impl ErrorFacts {
@@ -281,6 +343,9 @@ impl ErrorFacts {
         ErrorFacts {
             fatal: matches!(plain.unwrap_or(severity), b"FATAL" | b"PANIC"),
             protocol: code == b"08P01",
+            unknown_statement: code == b"26000",
+            stale_plan: code == b"0A000"
+                && memchr::memmem::find(body, b"\0RRevalidateCachedQuery\0").is_some(),
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use crate::pins::Pins;
 use crate::wire::postgres::conversation::{ClientEnd, Conversation};
+use crate::wire::postgres::statements::{Catalog, Desk, Held};
 
 /// One step of a table.
 #[derive(Clone, Copy)]
@@ -43,6 +44,10 @@ pub(super) struct Talk {
     pub(super) errors: u32,
     pub(super) fatal: bool,
     pub(super) violation: Option<&'static str>,
+    /// Named statements are shared.
+    pub(super) sharing: bool,
+    pub(super) catalog: Catalog,
+    pub(super) held: Held,
 }
 
 impl Talk {
@@ -61,6 +66,9 @@ impl Talk {
             errors: 0,
             fatal: false,
             violation: None,
+            sharing: false,
+            catalog: Catalog::default(),
+            held: Held::default(),
         }
     }
 
@@ -80,7 +88,20 @@ impl Talk {
         if self.end.is_some() {
             return;
         }
-        let out = self.conversation.client(piece);
+        let out = if self.sharing {
+            let mut desk = Desk {
+                catalog: &mut self.catalog,
+                held: Some(&mut self.held),
+                pinned: false,
+                feeds_sequence: false,
+                spare: &mut Vec::new(),
+                made: &mut Vec::new(),
+            };
+            self.conversation.client_sharing(piece, &mut desk)
+        } else {
+            self.conversation.client(piece)
+        };
+        self.to_client.extend_from_slice(&out.answer);
         self.to_server.extend_from_slice(&out.head);
         self.to_server.extend_from_slice(&piece[out.start..out.end]);
         self.pins.add(out.pins);
@@ -92,15 +113,21 @@ impl Talk {
     pub(super) fn server(&mut self, bytes: &[u8]) {
         for piece in cut(bytes, &mut self.pieces) {
             let parameters = &mut self.parameters;
-            let out = self.conversation.server(piece, &mut |name, value| {
+            let held = &mut self.held;
+            let out = self.conversation.server(piece, held, &mut |name, value| {
                 parameters.push((name.to_vec(), value.to_vec()));
             });
             self.to_client.extend_from_slice(&out.head);
             let mut at = 0;
-            for (from, to) in out.skip {
-                assert!(at <= from && from < to && to <= out.end);
-                self.to_client.extend_from_slice(&piece[at..from]);
-                at = to;
+            for edit in out.edits {
+                assert!(at <= edit.from && edit.from <= edit.to && edit.to <= out.end);
+                assert!(edit.from < edit.to || !edit.instead.is_empty());
+                self.to_client.extend_from_slice(&piece[at..edit.from]);
+                self.to_client.extend_from_slice(&edit.instead);
+                at = edit.to;
+            }
+            if out.stale_plan {
+                self.conversation.retire_statements(&mut self.catalog);
             }
             self.to_client.extend_from_slice(&piece[at..out.end]);
             self.cycles += out.cycles;

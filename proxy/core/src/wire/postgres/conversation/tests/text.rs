@@ -85,7 +85,7 @@ fn only_the_deciding_part_is_kept() {
     let bind = message(b'B', &[b"portal\0name\0", &[1; 1_000_000][..]].concat());
     let parse = parse(b"", &vec![b'x'; 1_000_000]);
     for (long, most) in [
-        (bind, NAME_INSPECT_MAX + 7),
+        (bind, 2 * NAME_INSPECT_MAX + 7),
         (parse, STATEMENT_INSPECT_MAX + NAME_INSPECT_MAX + 7),
         (message(b'd', &vec![1; 1_000_000]), 5),
         (message(b'F', &vec![1; 1_000_000]), 9),

@@ -233,7 +233,7 @@ fn a_bind_whose_statement_name_is_out_of_sight_is_guarded() {
         let portal = vec![b'p'; NAME_INSPECT_MAX];
         let at_limit = bind(&portal, b"");
         let named = bind(&portal, b"name");
-        let beyond = bind(&[&portal[..], b"ppp"].concat(), b"name");
+        let beyond = bind(&[&portal[..], &portal, b"ppp"].concat(), b"name");
         talk.client(&[&named[..], &at_limit, &beyond].concat());
         let guard = client("C");
         let guarded = [&named[..], &guard, &at_limit, &guard, &beyond].concat();

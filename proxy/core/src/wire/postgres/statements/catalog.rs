@@ -1,0 +1,262 @@
+//! The contents of statements that sessions of one shard use, each kept once.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use sha2::{Digest as _, Sha256};
+
+use crate::limits::{STATEMENT_CONTENTS_BYTES_MAX, STATEMENT_CONTENTS_SWEEP};
+use crate::wire::postgres::messages;
+
+/// Tells contents apart: the first half of a SHA-256, so that nobody can make two texts that share a name.
+pub type Hash = u128;
+
+/// What names begin with that weir gives to statements on servers.
+pub const NAME_PREFIX: &[u8] = b"weir_";
+
+/// Bytes of a name on a server: the prefix and 32 hexadecimal digits, below PostgreSQL's 63.
+pub const NAME_LEN: usize = NAME_PREFIX.len() + 32;
+
+/// Text and parameter types of a statement.
+#[derive(PartialEq, Eq)]
+pub struct Content {
+    hash: Hash,
+    /// The body of its Parse message behind the name: text, NUL, parameter types.
+    tail: Box<[u8]>,
+    feeds_sequence: bool,
+}
+
+impl core::fmt::Debug for Content {
+    /// Without the text: it may hold a secret.
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        write!(f, "Content({:032x})", self.hash)
+    }
+}
+
+impl Content {
+    /// Tells it from every other content.
+    #[must_use]
+    pub fn hash(&self) -> Hash {
+        self.hash
+    }
+
+    /// It adds rows, which may take values from sequences.
+    #[must_use]
+    pub fn feeds_sequence(&self) -> bool {
+        self.feeds_sequence
+    }
+
+    /// Bytes of its text and parameter types.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.tail.len()
+    }
+
+    /// Whether there is nothing, which no Parse message has.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.tail.is_empty()
+    }
+
+    /// Writes a Parse message under `name`.
+    pub fn write_parse(&self, out: &mut Vec<u8>, name: &[u8]) {
+        messages::parse(out, name, &self.tail);
+    }
+}
+
+/// The name of a content on servers.
+#[must_use]
+pub fn name_of(hash: Hash) -> [u8; NAME_LEN] {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let mut name = [0; NAME_LEN];
+    let (prefix, digits) = name.split_at_mut(NAME_PREFIX.len());
+    prefix.copy_from_slice(NAME_PREFIX);
+    for (digit, byte) in digits.chunks_exact_mut(2).zip(hash.to_be_bytes()) {
+        if let [high, low] = digit {
+            *high = DIGITS.get(usize::from(byte >> 4)).copied().unwrap_or(b'0');
+            *low = DIGITS.get(usize::from(byte & 15)).copied().unwrap_or(b'0');
+        }
+    }
+    name
+}
+
+/// Contents in use. One that no session has any more goes at the next sweep.
+#[derive(Default, Debug)]
+pub struct Catalog {
+    /// By the hash of text and types alone.
+    contents: HashMap<Hash, Entry>,
+    bytes: usize,
+    /// Contents that were put in, or found no room, since unused ones were last looked for.
+    since_sweep: usize,
+    /// Contents that were retired; makes names of their successors new.
+    retired: u64,
+}
+
+#[derive(Debug)]
+struct Entry {
+    content: Arc<Content>,
+    /// Servers have refused its plans: the next Parse of the same text is a new content.
+    retired: bool,
+}
+
+impl Catalog {
+    /// The content of a Parse message whose body behind the name is `tail`; `None` when all room is taken by contents in use.
+    pub fn intern(&mut self, tail: &[u8], feeds_sequence: bool) -> Option<Arc<Content>> {
+        let key = digest(tail, None);
+        match self.contents.get(&key) {
+            Some(entry) if !entry.retired => return Some(Arc::clone(&entry.content)),
+            Some(_) => {
+                self.retired += 1;
+                let hash = digest(tail, Some(self.retired));
+                return Some(self.put(key, hash, tail, feeds_sequence));
+            }
+            None => {}
+        }
+        self.since_sweep += 1;
+        if self.is_sweep_due(tail.len()) {
+            self.sweep();
+        }
+        if self.bytes + tail.len() > STATEMENT_CONTENTS_BYTES_MAX {
+            return None;
+        }
+        self.bytes += tail.len();
+        Some(self.put(key, key, tail, feeds_sequence))
+    }
+
+    fn put(&mut self, key: Hash, hash: Hash, tail: &[u8], feeds_sequence: bool) -> Arc<Content> {
+        let content = Arc::new(Content {
+            hash,
+            tail: tail.into(),
+            feeds_sequence,
+        });
+        let entry = Entry {
+            content: Arc::clone(&content),
+            retired: false,
+        };
+        self.contents.insert(key, entry);
+        content
+    }
+
+    /// A server has refused to run a plan of this content since its tables have changed: who parses the text again gets a
+    /// statement of a new name, as a new statement on a connection of one's own would be.
+    pub fn retire(&mut self, content: &Content) {
+        let key = digest(&content.tail, None);
+        if let Some(entry) = self.contents.get_mut(&key)
+            && entry.content.hash == content.hash
+        {
+            entry.retired = true;
+        }
+    }
+
+    /// Not more often than in proportion to what there is, so that sweeping costs a constant share of what is put in.
+    fn is_sweep_due(&self, more: usize) -> bool {
+        self.bytes + more > STATEMENT_CONTENTS_SWEEP
+            && self.since_sweep.saturating_mul(2) > self.contents.len()
+    }
+
+    fn sweep(&mut self) {
+        self.contents
+            .retain(|_, entry| Arc::strong_count(&entry.content) > 1);
+        self.bytes = self.contents.values().map(|e| e.content.len()).sum();
+        self.since_sweep = 0;
+    }
+
+    /// Bytes of all contents.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+}
+
+fn digest(tail: &[u8], generation: Option<u64>) -> Hash {
+    let mut hasher = Sha256::new();
+    hasher.update(tail);
+    if let Some(generation) = generation {
+        hasher.update(b"\0generation");
+        hasher.update(generation.to_be_bytes());
+    }
+    let digest = hasher.finalize();
+    let half = digest.first_chunk::<16>().copied().unwrap_or_default();
+    Hash::from_be_bytes(half)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn equal_texts_are_one_content_and_types_count() {
+        let mut catalog = Catalog::default();
+        let one = catalog.intern(b"select $1\0\0\0", false).unwrap();
+        let same = catalog.intern(b"select $1\0\0\0", false).unwrap();
+        let typed = catalog
+            .intern(b"select $1\0\0\x01\0\0\0\x17", false)
+            .unwrap();
+        assert!(Arc::ptr_eq(&one, &same));
+        assert_ne!(one.hash(), typed.hash());
+        assert_eq!(catalog.bytes(), one.len() + typed.len());
+        let name = name_of(one.hash());
+        assert!(name.starts_with(NAME_PREFIX) && name.len() < 64);
+        assert_ne!(name, name_of(typed.hash()));
+    }
+
+    #[test]
+    fn a_retired_content_gets_a_successor_of_another_name() {
+        let mut catalog = Catalog::default();
+        let old = catalog.intern(b"table t\0\0\0", false).unwrap();
+        catalog.retire(&old);
+        let new = catalog.intern(b"table t\0\0\0", false).unwrap();
+        assert_ne!(old.hash(), new.hash());
+        // Whoever still has the old one and is refused again does not retire the successor.
+        catalog.retire(&old);
+        assert!(Arc::ptr_eq(
+            &new,
+            &catalog.intern(b"table t\0\0\0", false).unwrap()
+        ));
+        catalog.retire(&new);
+        let third = catalog.intern(b"table t\0\0\0", false).unwrap();
+        assert!(third.hash() != new.hash() && third.hash() != old.hash());
+    }
+
+    #[test]
+    fn contents_that_nobody_has_make_room() {
+        let mut catalog = Catalog::default();
+        let big = vec![b'x'; 1 << 14];
+        let tail = |n: u32| [&n.to_be_bytes()[..], &big].concat();
+        let kept: Vec<_> = (0..8)
+            .map(|n| catalog.intern(&tail(n), false).unwrap())
+            .collect();
+        for n in 8..20_000 {
+            assert!(catalog.intern(&tail(n), false).is_some(), "{n}");
+            assert!(catalog.bytes() <= STATEMENT_CONTENTS_BYTES_MAX);
+        }
+        for (n, content) in kept.iter().enumerate() {
+            let again = catalog.intern(&tail(n as u32), false).unwrap();
+            assert!(Arc::ptr_eq(content, &again));
+        }
+    }
+
+    #[test]
+    fn contents_in_use_can_fill_the_room_and_no_more() {
+        let mut catalog = Catalog::default();
+        let mut kept = Vec::new();
+        let refused = (0u32..).find(|n| {
+            let tail = [&n.to_be_bytes()[..], &[b'x'; 1 << 14]].concat();
+            match catalog.intern(&tail, false) {
+                Some(content) => {
+                    kept.push(content);
+                    false
+                }
+                None => true,
+            }
+        });
+        assert_eq!(
+            refused,
+            Some((STATEMENT_CONTENTS_BYTES_MAX / ((1 << 14) + 4)) as u32)
+        );
+        kept.clear();
+        let tries = (0..STATEMENT_CONTENTS_BYTES_MAX)
+            .find(|_| catalog.intern(b"select 1\0\0\0", false).is_some());
+        assert!(tries.is_some_and(|n| n < 4096), "{tries:?}");
+    }
+}

@@ -1,0 +1,31 @@
+//! Named statements of the extended protocol, shared by what they say and not by what clients call them.
+//!
+//! A statement's [`Content`] is its text and parameter types; its name on a server is made from their hash, so every client, every
+//! backend and every shard means the same by it. Here are the books: [`Catalog`] (one per shard: contents in use), [`Held`] (one
+//! per backend: what it has prepared) and [`session::Statements`] (one per session: what its own names mean). Which message
+//! needs which entry is decided in [`super::conversation`].
+
+pub mod catalog;
+pub mod held;
+pub mod session;
+
+pub use catalog::{Catalog, Content, Hash};
+pub use held::{Held, Holding};
+
+/// What a conversation needs of the shard and of the lent backend to share statements.
+#[derive(Debug)]
+pub struct Desk<'a> {
+    /// The shard's contents.
+    pub catalog: &'a mut Catalog,
+    /// The lent backend's book; `None`: no backend is lent.
+    pub held: Option<&'a mut Held>,
+    /// The session is pinned, so what a statement means may depend on it (temporary tables, `search_path`): a Parse always
+    /// reaches the server.
+    pub pinned: bool,
+    /// The statement of the message at hand adds rows, which may take values from sequences.
+    pub feeds_sequence: bool,
+    /// Room that is lent for what is put in front of messages, and comes back in [`super::conversation::FromClient::head`].
+    pub spare: &'a mut Vec<u8>,
+    /// The same, for one message.
+    pub made: &'a mut Vec<u8>,
+}
