@@ -358,22 +358,7 @@ impl Play {
                 self.lines.push(format!("{name}< finished"));
                 Ok(())
             }
-            Op::Close { conn, how } => {
-                let name = self.name_of(conn)?;
-                let how = if how == Close::Flush {
-                    "closed"
-                } else {
-                    "closed at once"
-                };
-                if let Some(voice) = self.voices.get_mut(&name) {
-                    if let Some(rest) = voice.rest() {
-                        self.lines.push(format!("{name}< {rest}"));
-                    }
-                    voice.conn = None;
-                }
-                self.lines.push(format!("{name}< {how}"));
-                Ok(())
-            }
+            Op::Close { conn, how } => self.closed(conn, how),
             Op::Hash { conn, job } => {
                 let salted_password =
                     scram::salted_password(&job.password, &job.salt, job.iterations);
@@ -391,6 +376,23 @@ impl Play {
                 Ok(())
             }
         }
+    }
+
+    fn closed(&mut self, conn: ConnId, how: Close) -> Result<(), String> {
+        let name = self.name_of(conn)?;
+        let how = if how == Close::Flush {
+            "closed"
+        } else {
+            "closed at once"
+        };
+        if let Some(voice) = self.voices.get_mut(&name) {
+            if let Some(rest) = voice.rest() {
+                self.lines.push(format!("{name}< {rest}"));
+            }
+            voice.conn = None;
+        }
+        self.lines.push(format!("{name}< {how}"));
+        Ok(())
     }
 
     /// Mail to this shard is delivered at once; of mail to others only what is asked of them is of interest.

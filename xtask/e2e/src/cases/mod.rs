@@ -10,6 +10,7 @@ mod login;
 mod rust_driver;
 mod sharing;
 mod shells;
+mod statements;
 mod stop;
 mod streams;
 mod targets;
@@ -23,11 +24,12 @@ use crate::case::Case;
 
 /// Every case.
 pub fn all() -> impl Iterator<Item = &'static Case> {
-    let groups: [&[Case]; 14] = [
+    let groups: [&[Case]; 15] = [
         drivers::CASES,
         rust_driver::CASES,
         login::CASES,
         sharing::CASES,
+        statements::CASES,
         lending::CASES,
         clients::CASES,
         crowd::CASES,

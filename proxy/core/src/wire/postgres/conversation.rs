@@ -11,6 +11,7 @@ mod message;
 mod naming;
 mod owed;
 mod server;
+mod steering;
 mod unnamed;
 
 #[cfg(test)]

@@ -6,11 +6,11 @@
 use super::super::statements::Desk;
 use super::exchange::{Exchange, WaitFor};
 use super::message::{self, HEADER, Header, OUR_CLOSE, Parsed};
-use super::naming::{self, Steer};
+use super::naming::Steer;
 use super::owed::Kind;
+use super::steering;
 use super::unnamed::Use;
 use crate::pins::{PinReason, Pins};
-use crate::sql::postgres::Words;
 
 /// Why the client's stream is over.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -355,7 +355,7 @@ fn decide(
         return Verdict::Pass;
     }
     let parsed = message::parse(header, body);
-    match steer(exchange, context, out, header, body, &parsed) {
+    match steering::steer(exchange, context, out, header, body, &parsed) {
         Steer::Wait => return Verdict::Wait,
         Steer::Answered => {
             out.new_requests = true;
@@ -411,91 +411,6 @@ fn use_unnamed(
         exchange.unnamed.bind();
     }
     true
-}
-
-/// What becomes of a message as far as it concerns named statements.
-fn steer(
-    exchange: &mut Exchange,
-    context: &mut Context<'_, '_>,
-    out: &mut FromClient,
-    header: Header,
-    body: &[u8],
-    parsed: &Parsed,
-) -> Steer {
-    let made = &mut context.made;
-    let native = exchange
-        .statements
-        .as_deref()
-        .is_some_and(|s| s.is_native());
-    if exchange.discards || (native && naming::is_carrying_over(exchange)) {
-        // Which names the server has is not known before it has answered.
-        let by_name = !matches!(naming::named(header, body), Ok(None));
-        if by_name || parsed.words != Words::None {
-            return exchange.wait(if exchange.discards {
-                WaitFor::All
-            } else {
-                WaitFor::Names
-            });
-        }
-    }
-    let desk = match context.desk.as_deref_mut() {
-        Some(desk) if !native || parsed.words == Words::DiscardAll => desk,
-        _ => {
-            if parsed.kind == Kind::Parse {
-                out.pins.add(Pins::of(PinReason::PreparedStatement));
-            }
-            return Steer::Plain;
-        }
-    };
-    if parsed.words != Words::None {
-        return steer_words(exchange, desk, made, out, parsed);
-    }
-    match naming::named(header, body) {
-        Ok(None) => Steer::Plain,
-        _ if desk.held.is_none() => {
-            out.by_name = true;
-            Steer::Plain
-        }
-        Ok(Some(named)) => {
-            desk.feeds_sequence = parsed.sequences.fed;
-            let steer = naming::steer_named(exchange, desk, made, header, body, &named);
-            out.feeds_sequence |= desk.feeds_sequence;
-            steer
-        }
-        Err(()) => naming::go_native(exchange, desk, made),
-    }
-}
-
-/// A text that speaks about prepared statements.
-fn steer_words(
-    exchange: &mut Exchange,
-    desk: &mut Desk<'_>,
-    made: &mut Vec<u8>,
-    out: &mut FromClient,
-    parsed: &Parsed,
-) -> Steer {
-    let alone = parsed.kind == Kind::Query && parsed.words != Words::Others;
-    if alone && exchange.owed.is_empty() && naming::deallocate(exchange, &parsed.words) {
-        return Steer::Answered;
-    }
-    if desk.held.is_none() {
-        out.by_name = true;
-        return Steer::Plain;
-    }
-    if alone && !exchange.owed.is_empty() {
-        if exchange.unsynced {
-            // No Sync will come before this message, so without a Flush neither will the answers.
-            super::super::messages::flush(made);
-        }
-        return exchange.wait(WaitFor::All);
-    }
-    match parsed.words {
-        Words::DiscardAll if alone => {
-            exchange.discards = true;
-            Steer::Plain
-        }
-        _ => naming::go_native(exchange, desk, made),
-    }
 }
 
 /// Messages that a server answers by nothing at all, and reads over when no COPY is on.

@@ -5,7 +5,6 @@
 
 use super::super::statements::Held;
 use super::super::statements::session::{Asked, Statements};
-use super::naming::Steer;
 use super::owed::{Kind, Owed};
 use super::unnamed::{Unnamed, Use};
 
@@ -223,9 +222,8 @@ impl Exchange {
     }
 
     /// The client's message waits.
-    pub(super) fn wait(&mut self, what: WaitFor) -> Steer {
+    pub(super) fn wait(&mut self, what: WaitFor) {
         self.waits_for = what;
-        Steer::Wait
     }
 
     /// What a message was kept back for has come.

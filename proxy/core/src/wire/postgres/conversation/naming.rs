@@ -33,6 +33,12 @@ pub(super) enum Steer {
     Native,
 }
 
+/// The message at hand waits.
+pub(super) fn wait(exchange: &mut Exchange, what: WaitFor) -> Steer {
+    exchange.wait(what);
+    Steer::Wait
+}
+
 /// A statement's name in a message.
 pub(super) struct Named<'a> {
     portal: &'a [u8],
@@ -87,7 +93,7 @@ fn steer_parse(
     let tail = body.get(named.behind..).unwrap_or_default();
     let statements = exchange.statements.get_or_insert_default();
     match statements.meaning(named.name) {
-        Meaning::Unknown => return exchange.wait(WaitFor::Names),
+        Meaning::Unknown => return wait(exchange, WaitFor::Names),
         // The server must refuse it in its own words.
         Meaning::Content(_) => return go_native(exchange, desk, made),
         Meaning::Nothing => {}
@@ -107,7 +113,7 @@ fn steer_parse(
     let hash = content.hash();
     let holding = held.look(hash);
     if asked_earlier(statements, holding, hash) {
-        return exchange.wait(WaitFor::Names);
+        return wait(exchange, WaitFor::Names);
     }
     let known = matches!(holding, Holding::There | Holding::Asked);
     // In a failed transaction the server must refuse it; whether it has failed is not known while earlier batches are
@@ -136,7 +142,7 @@ fn asked_earlier(statements: &Statements, holding: Holding, hash: Hash) -> bool 
 fn steer_close(exchange: &mut Exchange, named: &Named<'_>) -> Steer {
     let statements = exchange.statements.get_or_insert_default();
     if matches!(statements.meaning(named.name), Meaning::Unknown) {
-        return exchange.wait(WaitFor::Names);
+        return wait(exchange, WaitFor::Names);
     }
     exchange.ask(Kind::KnownClose, Asked::Close(named.name.into()));
     exchange.answer_known();
@@ -161,7 +167,7 @@ fn steer_use(
         Kind::Describe
     };
     match meaning {
-        Meaning::Unknown => exchange.wait(WaitFor::Names),
+        Meaning::Unknown => wait(exchange, WaitFor::Names),
         Meaning::Nothing if named.name.starts_with(NAME_PREFIX) => {
             // It must not find what others call so: the server is asked for a name that nobody has.
             let name = [b"?", named.name].concat();
@@ -172,7 +178,7 @@ fn steer_use(
         Meaning::Nothing => Steer::Plain,
         Meaning::Content(content) => {
             if !prepare(exchange, desk, made, &content) {
-                return exchange.wait(WaitFor::Names);
+                return wait(exchange, WaitFor::Names);
             }
             desk.feeds_sequence = content.feeds_sequence();
             write_renamed(made, header, named, &name_of(content.hash()));
@@ -291,7 +297,7 @@ pub(super) fn go_native(exchange: &mut Exchange, desk: &mut Desk<'_>, made: &mut
             // Its Sync may come only after this message: without a Flush the server would keep its answers to itself.
             messages::flush(made);
         }
-        return exchange.wait(WaitFor::AllNames);
+        return wait(exchange, WaitFor::AllNames);
     }
     let quiet = !exchange.unsynced;
     if exchange.status == TxStatus::Failed && quiet {
@@ -300,7 +306,7 @@ pub(super) fn go_native(exchange: &mut Exchange, desk: &mut Desk<'_>, made: &mut
         return if exchange.owed.is_empty() {
             Steer::Plain
         } else {
-            exchange.wait(WaitFor::All)
+            wait(exchange, WaitFor::All)
         };
     }
     let Some(held) = desk.held.as_deref_mut() else {

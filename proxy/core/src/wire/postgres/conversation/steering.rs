@@ -1,0 +1,101 @@
+//! Whether a message of the client's concerns named statements, and who decides on it.
+//!
+//! Here is the order of the questions: is something under way that must be over first, does the text speak about statements in SQL,
+//! does the message name one. What is done about it is decided in [`super::naming`].
+
+use super::super::statements::Desk;
+use super::client::{Context, FromClient};
+use super::exchange::{Exchange, WaitFor};
+use super::message::{Header, Parsed};
+use super::naming::{self, Steer};
+use super::owed::Kind;
+use crate::pins::{PinReason, Pins};
+use crate::sql::postgres::Words;
+
+/// What becomes of a message as far as it concerns named statements.
+pub(super) fn steer(
+    exchange: &mut Exchange,
+    context: &mut Context<'_, '_>,
+    out: &mut FromClient,
+    header: Header,
+    body: &[u8],
+    parsed: &Parsed,
+) -> Steer {
+    let made = &mut context.made;
+    let native = exchange
+        .statements
+        .as_deref()
+        .is_some_and(|s| s.is_native());
+    if exchange.discards || (native && naming::is_carrying_over(exchange)) {
+        // Which names the server has is not known before it has answered.
+        let by_name = !matches!(naming::named(header, body), Ok(None));
+        if by_name || parsed.words != Words::None {
+            return naming::wait(
+                exchange,
+                if exchange.discards {
+                    WaitFor::All
+                } else {
+                    WaitFor::Names
+                },
+            );
+        }
+    }
+    let desk = match context.desk.as_deref_mut() {
+        Some(desk) if !native || parsed.words == Words::DiscardAll => desk,
+        _ => {
+            if parsed.kind == Kind::Parse {
+                out.pins.add(Pins::of(PinReason::PreparedStatement));
+            }
+            return Steer::Plain;
+        }
+    };
+    if parsed.words != Words::None {
+        return steer_words(exchange, desk, made, out, parsed);
+    }
+    match naming::named(header, body) {
+        Ok(None) => Steer::Plain,
+        _ if desk.held.is_none() => {
+            out.by_name = true;
+            Steer::Plain
+        }
+        Ok(Some(named)) => {
+            desk.feeds_sequence = parsed.sequences.fed;
+            let steer = naming::steer_named(exchange, desk, made, header, body, &named);
+            out.feeds_sequence |= desk.feeds_sequence;
+            steer
+        }
+        Err(()) => naming::go_native(exchange, desk, made),
+    }
+}
+
+/// A text that speaks about prepared statements.
+fn steer_words(
+    exchange: &mut Exchange,
+    desk: &mut Desk<'_>,
+    made: &mut Vec<u8>,
+    out: &mut FromClient,
+    parsed: &Parsed,
+) -> Steer {
+    let alone = parsed.kind == Kind::Query && parsed.words != Words::Others;
+    if alone && exchange.owed.is_empty() && naming::deallocate(exchange, &parsed.words) {
+        return Steer::Answered;
+    }
+    if desk.held.is_none() {
+        out.by_name = true;
+        return Steer::Plain;
+    }
+    if alone && !exchange.owed.is_empty() {
+        if exchange.unsynced {
+            // No Sync will come before this message, so without a Flush neither will the answers.
+            super::super::messages::flush(made);
+        }
+        return naming::wait(exchange, WaitFor::All);
+    }
+    match parsed.words {
+        Words::DiscardAll if alone => {
+            exchange.discards = true;
+            Steer::Plain
+        }
+        _ => naming::go_native(exchange, desk, made),
+    }
+}
