@@ -358,7 +358,7 @@ impl Play {
                 self.lines.push(format!("{name}< finished"));
                 Ok(())
             }
-            Op::Close { conn, how } => self.closed(conn, how),
+            Op::Close { conn, how } => self.close(conn, how),
             Op::Hash { conn, job } => {
                 let salted_password =
                     scram::salted_password(&job.password, &job.salt, job.iterations);
@@ -378,7 +378,7 @@ impl Play {
         }
     }
 
-    fn closed(&mut self, conn: ConnId, how: Close) -> Result<(), String> {
+    fn close(&mut self, conn: ConnId, how: Close) -> Result<(), String> {
         let name = self.name_of(conn)?;
         let how = if how == Close::Flush {
             "closed"

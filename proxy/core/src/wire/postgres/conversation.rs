@@ -5,6 +5,7 @@
 //!
 //! Sources: PostgreSQL manual, "Message Flow" and "Message Formats"; servers of several versions where it is silent.
 
+mod asked;
 mod client;
 mod exchange;
 mod message;
@@ -17,11 +18,12 @@ mod unnamed;
 #[cfg(test)]
 mod tests;
 
-pub use client::{ClientEnd, FromClient};
+pub use asked::{ClientEnd, FromClient};
 pub use exchange::TxStatus;
 pub use server::{Edit, FromServer};
 
-use client::{ClientStream, Context};
+use asked::Context;
+use client::ClientStream;
 use exchange::Exchange;
 use server::ServerStream;
 

@@ -3,7 +3,7 @@
 //! A message is decided on once the part of it that matters has arrived; until then nothing of it goes on. The rest of it then
 //! streams through unread. What messages mean to each other is the business of [`super::exchange`].
 
-use super::super::statements::Desk;
+use super::asked::{ClientEnd, Context, FromClient};
 use super::exchange::{Exchange, WaitFor};
 use super::message::{self, HEADER, Header, OUR_CLOSE, Parsed};
 use super::naming::Steer;
@@ -11,50 +11,6 @@ use super::owed::Kind;
 use super::steering;
 use super::unnamed::Use;
 use crate::pins::{PinReason, Pins};
-
-/// Why the client's stream is over.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum ClientEnd {
-    /// Terminate: the client leaves. The message is not forwarded.
-    Terminate,
-    /// Not the protocol; says what is wrong.
-    Violation(&'static str),
-}
-
-/// What came out of some bytes of a client.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub struct FromClient {
-    /// Goes to the server before the range: bytes kept from earlier calls, and messages that weir put in. Usually empty.
-    pub head: Vec<u8>,
-    /// The range of the given bytes that goes to the server after `head` starts here.
-    pub start: usize,
-    /// One past the range's last byte. Bytes outside the range are kept for later calls, in `head`, or meant for nobody.
-    pub end: usize,
-    /// Something of it needs a server.
-    pub needs_server: bool,
-    /// What its statements leave on the session.
-    pub pins: Pins,
-    /// One of its statements asks what the session did before (`currval`, `lastval`).
-    pub reads_sequence: bool,
-    /// One of its statements adds rows, and may advance a sequence unseen.
-    pub feeds_sequence: bool,
-    /// The stream is over. What comes before still counts.
-    pub end_of: Option<ClientEnd>,
-    /// At least one request that will be answered was in it.
-    pub new_requests: bool,
-    /// No backend is lent, and what is to be sent depends on which one will be: see [`super::Conversation::client_again`].
-    pub by_name: bool,
-    /// Goes to the client at once: answers of weir's own. Usually empty.
-    pub answer: Vec<u8>,
-}
-
-/// What reading needs besides the stream and the exchange.
-pub(super) struct Context<'a, 'd> {
-    /// `None`: statements are not shared, the server keeps all names.
-    pub(super) desk: Option<&'a mut Desk<'d>>,
-    /// What weir puts in front of, or instead of, the message at hand.
-    pub(super) made: Vec<u8>,
-}
 
 /// Where the client's stream stands.
 #[derive(Debug)]

@@ -4,7 +4,7 @@
 //! does the message name one. What is done about it is decided in [`super::naming`].
 
 use super::super::statements::Desk;
-use super::client::{Context, FromClient};
+use super::asked::{Context, FromClient};
 use super::exchange::{Exchange, WaitFor};
 use super::message::{Header, Parsed};
 use super::naming::{self, Steer};
