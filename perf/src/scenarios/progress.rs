@@ -30,6 +30,11 @@ impl Progress {
         }
     }
 
+    /// So many cells more.
+    pub fn more(&mut self, cells: usize) {
+        self.all += cells;
+    }
+
     /// A line of its own.
     pub fn say(&self, text: &str) {
         self.clear();

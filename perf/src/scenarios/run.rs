@@ -13,6 +13,7 @@ use super::plan::{self, Plan, Variant};
 use super::progress::{Progress, about};
 use super::stage::{Own, Stage};
 use crate::model::{Cell, FORMAT, Report, Scenario};
+use crate::net::raise_descriptors;
 use crate::sample;
 use crate::subjects::{Cpus, Kind, Wanted};
 
@@ -146,6 +147,7 @@ fn scale(options: &Options, cpus: &Cpus) -> Scale {
         cell: Duration::from_secs_f64(options.seconds.unwrap_or(seconds).clamp(0.2, 86_400.0)),
         soak: options.soak,
         cpus: cpus.all.len(),
+        descriptors: raise_descriptors(),
     }
 }
 
@@ -173,9 +175,13 @@ fn scenario(
     if plan.variants.is_empty() {
         notes.push("nothing of it can be asked here".to_owned());
     } else if let Some(prepare) = plan.prepare {
+        let before = plan.variants.len();
         notes.extend(prepare(&mut plan, &mut |variant| {
             cell::probe(stage, variant)
         })?);
+        let added = plan.variants.iter().skip(before);
+        let cells: usize = added.map(|v| stage.cast(v).0.len()).sum();
+        progress.more(cells * plan.rounds as usize);
     }
     if let (Some(why), true) = (no_calls, plan.variants.iter().any(|v| v.calls)) {
         notes.push(format!("system calls were not counted: {why}"));

@@ -10,12 +10,15 @@ use weir_e2e::pki::Pki;
 use weir_e2e::place;
 
 use super::plan::{Aim, Behind, Resume, Variant};
-use crate::load::{Login, Tls};
+use crate::load::{Login, Pace, Tls};
 use crate::model;
+use crate::net::raise_descriptors;
 use crate::subjects::{self, Backend, Cpus, Found, Front, Kind, Peers, Setting, Wanted};
 
 /// Clients that a proxy must take beyond those of the load.
 const SPARE_CLIENTS: usize = 100;
+/// Descriptors of a proxy that are not its clients'.
+const RESERVED: usize = 400;
 
 /// What the user runs.
 #[derive(Clone, Debug)]
@@ -229,8 +232,8 @@ impl Stage {
         let Some(found) = peers.get(kind) else {
             bail!("{} is not on this machine", kind.name())
         };
-        let side = variant.side.as_ref().map_or(0, |(_, s)| s.connections);
-        let clients = variant.shape.connections + side + SPARE_CLIENTS;
+        let most = raise_descriptors().saturating_sub(RESERVED);
+        let clients = clients(variant).min(most);
         let setting = Setting {
             pki,
             client_tls: variant.client_tls.is_some(),
@@ -256,6 +259,16 @@ impl Stage {
     pub fn cpus(&self) -> &Cpus {
         &self.cpus
     }
+}
+
+/// Clients that a proxy must take. In a storm those that have left may not have been seen to leave.
+fn clients(variant: &Variant) -> usize {
+    let side = variant.side.as_ref().map_or(0, |(_, s)| s.connections);
+    let own = match variant.shape.pace {
+        Pace::Storm { .. } => 2 * variant.shape.connections,
+        Pace::Closed { .. } | Pace::Open { .. } => variant.shape.connections,
+    };
+    own + side + SPARE_CLIENTS
 }
 
 fn cast(variant: &Variant, peers: &Peers) -> (Vec<Kind>, Vec<String>) {

@@ -26,6 +26,8 @@ pub struct Scale {
     pub soak: Duration,
     /// CPUs of this machine.
     pub cpus: usize,
+    /// Descriptors that a process may have.
+    pub descriptors: usize,
 }
 
 /// A scenario by its name.
@@ -132,6 +134,7 @@ mod tests {
             cell: Duration::from_secs(2),
             soak: Duration::from_secs(60),
             cpus: 4,
+            descriptors: 65_536,
         }
     }
 
