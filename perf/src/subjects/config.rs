@@ -65,14 +65,14 @@ pub fn haproxy(p: &Parts<'_>) -> String {
     )
 }
 
-/// Pgpool-II's `pgpool.conf`. It passes the server's own question for a password on, so no user is named.
+/// Pgpool-II's `pgpool.conf`; its users are in `pool_passwd` and its rules in `pool_hba.conf` beside it.
 pub fn pgpool(p: &Parts<'_>) -> String {
     let dir = p.dir.display();
     format!(
         "backend_clustering_mode = 'raw'\nlisten_addresses = '127.0.0.1'\nport = {}\nsocket_dir = '{dir}'\n\
          pcp_listen_addresses = ''\npcp_socket_dir = '{dir}'\nbackend_hostname0 = '127.0.0.1'\nbackend_port0 = {}\n\
          backend_weight0 = 1\nbackend_flag0 = 'ALWAYS_PRIMARY'\nnum_init_children = {}\nmax_pool = 1\n\
-         reserved_connections = 0\nenable_pool_hba = off\nload_balance_mode = off\nuse_watchdog = off\n\
+         reserved_connections = 0\nenable_pool_hba = on\npool_passwd = '{dir}/pool_passwd'\nload_balance_mode = off\nuse_watchdog = off\n\
          pid_file_name = '{dir}/pgpool.pid'\nlogdir = '{dir}'\nwork_dir = '{dir}'\nsr_check_period = 0\n\
          health_check_period = 0\nlisten_backlog_multiplier = 16\n",
         p.port, p.server_port, p.clients

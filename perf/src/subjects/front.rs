@@ -234,7 +234,12 @@ fn command(kind: Kind, found: &Found, parts: &Parts<'_>, backend: &Backend) -> R
         }
         Kind::PgPool => {
             let path = write(parts.dir, "pgpool.conf", &config::pgpool(parts))?;
-            command.args(["-n", "-f"]).arg(path);
+            let login = &backend.login;
+            let users = format!("{}:TEXT{}\n", login.name, login.password);
+            write(parts.dir, "pool_passwd", &users)?;
+            let rules = "host all all 127.0.0.0/8 scram-sha-256\n";
+            let rules = write(parts.dir, "pool_hba.conf", rules)?;
+            command.args(["-n", "-f"]).arg(path).arg("-a").arg(rules);
         }
         Kind::Odyssey => {
             command.arg(write(parts.dir, "odyssey.conf", &config::odyssey(parts))?);

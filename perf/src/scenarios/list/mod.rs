@@ -113,7 +113,6 @@ const EVERYBODY: &[Kind] = &[
     Kind::PgBouncer,
     Kind::HaProxy,
     Kind::Odyssey,
-    Kind::PgPool,
     Kind::BareRelay,
 ];
 const DIRECT: &str = "direct";
@@ -169,11 +168,8 @@ mod tests {
         let all: Duration = quick
             .map(|e| {
                 super::super::plan::length(&(e.plan)(&scale(true)), |v| {
-                    // Odyssey and Pgpool-II are in few distributions.
-                    v.subjects
-                        .iter()
-                        .filter(|k| !matches!(k, Kind::Odyssey | Kind::PgPool))
-                        .count()
+                    // Odyssey is in few distributions.
+                    v.subjects.iter().filter(|k| **k != Kind::Odyssey).count()
                 })
             })
             .sum();

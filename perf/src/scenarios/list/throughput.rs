@@ -195,7 +195,13 @@ pub fn pgbench(scale: &Scale) -> Plan {
     };
     let prepared = Shape::closed(CLIENTS, by_key, scale.cell);
     let variant = |name: &str, shape: &Shape, server_tls: bool| {
-        let variant = Variant::new(name, shape.clone(), SIDE_BY_SIDE);
+        let subjects: &[Kind] = if server_tls {
+            SIDE_BY_SIDE
+        } else {
+            // Pgpool-II asks more of a server than the null server answers, so it is only here.
+            &[Kind::Direct, Kind::Weir, Kind::PgBouncer, Kind::PgPool]
+        };
+        let variant = Variant::new(name, shape.clone(), subjects);
         let client = server_tls.then_some(Resume::No);
         Variant {
             behind: Behind::Postgres,
