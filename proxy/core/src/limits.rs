@@ -36,6 +36,8 @@ pub const LEAVE_TIMEOUT: Duration = Duration::from_secs(1);
 /// How many later waiters may be served before the first one because a backend of just their kind came free: more would
 /// starve it, none would close and reopen connections all the time.
 pub const QUEUE_SKIPS_MAX: u32 = 8;
+/// How often at least: reports that change nothing come further and further apart, up to this, since each wakes two threads.
+pub const DEMAND_INTERVAL_MAX: Duration = Duration::from_millis(8);
 /// How often shards that have waiters tell the permit owner: often enough that two queues feel like one.
 pub const DEMAND_INTERVAL: Duration = Duration::from_millis(1);
 /// How long the permit owner may leave a demand unanswered before a shard closes an idle backend of one profile to open one of

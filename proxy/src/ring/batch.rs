@@ -10,8 +10,8 @@ use super::buffers::Buffers;
 use super::data::{Kind, pack};
 use crate::io::{Arena, Key, Piece};
 
-/// Sends per submission: more would let the first ones wait while the rest is being worked out.
-pub(super) const SENDS: usize = 16;
+/// Sends per submission: more would let the first ones wait while the rest is being worked out, fewer cost system calls.
+pub(super) const SENDS: usize = 32;
 /// Pieces per socket in one submission; far below the kernel's IOV_MAX.
 const PIECES: usize = 64;
 

@@ -3,10 +3,10 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use rustls::ServerConfig;
-use rustls::crypto::aws_lc_rs;
+use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use rustls::server::ProducesTickets;
+use rustls::{CipherSuite, ServerConfig, SupportedCipherSuite};
 
 use super::certificate::{end_point, fingerprint, read_certificates, read_key, unusable};
 use super::{ALPN_POSTGRESQL, TlsSetupError};
@@ -105,6 +105,22 @@ pub fn ticketer() -> Result<Arc<dyn ProducesTickets>, TlsSetupError> {
     })
 }
 
+/// What weir offers clients: all that the library holds for safe, the suites with AES-128 and SHA-256 first. They are as strong as
+/// any attack needs, CPUs have instructions for SHA-256 and mostly none for SHA-384, and a handshake hashes a lot.
+fn provider() -> CryptoProvider {
+    let mut provider = aws_lc_rs::default_provider();
+    let quick = |suite: &SupportedCipherSuite| {
+        matches!(
+            suite.suite(),
+            CipherSuite::TLS13_AES_128_GCM_SHA256
+                | CipherSuite::TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256
+                | CipherSuite::TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256
+        )
+    };
+    provider.cipher_suites.sort_by_key(|suite| !quick(suite));
+    provider
+}
+
 /// The configuration for clients' handshakes: TLS 1.2 and 1.3, ALPN `postgresql`, one ticket per session.
 ///
 /// # Errors
@@ -113,8 +129,7 @@ pub fn server_config(
     identity: &Identity,
     tickets: Arc<dyn ProducesTickets>,
 ) -> Result<Arc<ServerConfig>, TlsSetupError> {
-    let provider = Arc::new(aws_lc_rs::default_provider());
-    let mut config = ServerConfig::builder_with_provider(provider)
+    let mut config = ServerConfig::builder_with_provider(Arc::new(provider()))
         .with_safe_default_protocol_versions()
         .and_then(|builder| {
             builder
@@ -124,6 +139,8 @@ pub fn server_config(
         .map_err(|error| {
             TlsSetupError::Other(format!("certificate and key can't be used: {error}"))
         })?;
+    // Clients list what they can do; what it costs falls on weir.
+    config.ignore_client_order = true;
     config.alpn_protocols = vec![ALPN_POSTGRESQL.to_vec()];
     config.ticketer = tickets;
     config.send_tls13_tickets = 1;

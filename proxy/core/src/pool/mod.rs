@@ -8,9 +8,12 @@ pub mod owner;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::ids::{ConnId, Now, ShardId};
-use crate::limits::{CONNECT_BACKOFF_MAX, CONNECT_BACKOFF_MIN};
+use crate::limits::{
+    CONNECT_BACKOFF_MAX, CONNECT_BACKOFF_MIN, DEMAND_INTERVAL, DEMAND_INTERVAL_MAX,
+};
 use crate::profile::Profile;
 
 /// A client in the queue.
@@ -58,6 +61,10 @@ pub struct Pool {
     pub reported_at: Option<Now>,
     /// The last report said that clients wait.
     pub reported_waiting: bool,
+    /// Permits held at the last report.
+    reported_permits: u32,
+    /// Reports in a row that have changed nothing; see [`Pool::report_pause`].
+    idle_reports: u32,
     /// Since when reports have said so and neither the first waiter has been served nor a backend been opened.
     pub unanswered_since: Option<Now>,
     /// No connect before this instant, after failures.
@@ -69,6 +76,24 @@ pub struct Pool {
 }
 
 impl Pool {
+    /// A report is being made. A shard that serves its waiters with what it has tells the owner nothing new by it.
+    pub fn note_report(&mut self) {
+        let starving = self.unanswered_since.is_some();
+        let changed = self.permits != self.reported_permits || !self.reported_waiting;
+        self.reported_permits = self.permits;
+        self.idle_reports = if starving || changed {
+            0
+        } else {
+            self.idle_reports.saturating_add(1).min(16)
+        };
+    }
+
+    /// How long after a report the next one may come.
+    #[must_use]
+    pub fn report_pause(&self) -> Duration {
+        (DEMAND_INTERVAL * (1 << self.idle_reports)).min(DEMAND_INTERVAL_MAX)
+    }
+
     /// Adds a client to the end of the queue.
     pub fn enqueue(&mut self, waiter: Waiter) {
         self.queue.push_back(waiter);

@@ -7,7 +7,6 @@ use std::sync::Arc;
 use super::{Conn, Shard};
 use crate::backend::MovedBackend;
 use crate::ids::{ConnId, GroupId, Now, ShardId};
-use crate::limits::DEMAND_INTERVAL;
 use crate::pool::Recalled;
 use crate::pool::owner::{Order, Owner};
 use crate::profile::Profile;
@@ -100,18 +99,20 @@ impl Shard {
         if waiting == 0 && !answer && !pool.reported_waiting {
             return;
         }
-        let due = pool.reported_at.map(|at| at.after(DEMAND_INTERVAL));
+        let due = pool.reported_at.map(|at| at.after(pool.report_pause()));
         if !answer && due.is_some_and(|due| due > now) {
             self.wake(due);
             return;
         }
         pool.reported_at = Some(now);
         pool.reported_waiting = waiting > 0;
+        pool.note_report();
         pool.unanswered_since = if waiting > 0 {
             pool.unanswered_since.or(Some(now))
         } else {
             None
         };
+        let pause = pool.report_pause();
         let (held, idle, recalls) = (
             pool.permits,
             u32::try_from(pool.idle.len()).unwrap_or(u32::MAX),
@@ -128,7 +129,7 @@ impl Shard {
             },
         });
         if waiting > 0 {
-            self.wake(Some(now.after(DEMAND_INTERVAL)));
+            self.wake(Some(now.after(pause)));
         }
     }
 
