@@ -11,6 +11,7 @@ mod exchange;
 mod message;
 mod naming;
 mod owed;
+mod plain_names;
 mod server;
 mod steering;
 mod unnamed;
@@ -216,7 +217,7 @@ impl Conversation {
     /// The client has a part of a server message and waits for the rest.
     #[must_use]
     pub fn mid_answer(&self) -> bool {
-        self.server.in_message()
+        self.server.in_message() && !self.server.holds_back()
     }
 
     /// The lent backend's answers will not be heard any more: its book says what is in doubt.

@@ -121,6 +121,11 @@ pub fn error_response(out: &mut Vec<u8>, report: &Report<'_>) {
     fields(out, b'E', report);
 }
 
+/// ErrorResponse with a body that is there already.
+pub fn error_with_body(out: &mut Vec<u8>, body: &[u8]) {
+    message(out, b'E', |out| out.extend_from_slice(body));
+}
+
 /// NoticeResponse.
 pub fn notice_response(out: &mut Vec<u8>, report: &Report<'_>) {
     fields(out, b'N', report);

@@ -16,6 +16,9 @@ use super::message::{HEADER, Header, until_nul};
 use super::owed::Kind;
 use crate::sql::postgres::Words;
 
+/// Put in front of a client's name that looks like one of weir's and means nothing to the session.
+pub(super) const NOBODYS: &[u8] = b"?";
+
 /// What becomes of a message that names a statement.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Steer {
@@ -170,7 +173,7 @@ fn steer_use(
         Meaning::Unknown => wait(exchange, WaitFor::Names),
         Meaning::Nothing if named.name.starts_with(NAME_PREFIX) => {
             // It must not find what others call so: the server is asked for a name that nobody has.
-            let name = [b"?", named.name].concat();
+            let name = [NOBODYS, named.name].concat();
             write_renamed(made, header, named, &name);
             exchange.request(kind);
             Steer::Instead(HEADER + named.behind)

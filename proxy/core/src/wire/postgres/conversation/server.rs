@@ -5,10 +5,11 @@
 //! stepped over by their headers alone.
 
 use super::super::frames::Frames;
-use super::super::messages::parse_parameter_status;
+use super::super::messages::{self, parse_parameter_status};
 use super::super::statements::Held;
 use super::exchange::Exchange;
 use super::message::{HEADER, Header};
+use super::plain_names;
 use crate::limits::SERVER_INSPECT_MAX;
 
 /// What came out of some bytes of a server.
@@ -56,6 +57,8 @@ pub(super) struct ServerStream {
     tag: u8,
     /// It answers a message of weir's own.
     swallowed: bool,
+    /// An ErrorResponse that has not come whole: its parts are kept, for it may hold a name of weir's.
+    held_back: bool,
 }
 
 impl ServerStream {
@@ -65,7 +68,13 @@ impl ServerStream {
             rest: 0,
             tag: 0,
             swallowed: false,
+            held_back: false,
         }
+    }
+
+    /// What has come so far of the message under way has not gone on.
+    pub(super) const fn holds_back(&self) -> bool {
+        self.held_back
     }
 
     /// Whether a part of a message has gone on, and its rest has not come yet.
@@ -156,14 +165,17 @@ impl ServerStream {
         // Its type alone tells whether this answers a message of weir's own.
         let front = exchange.owed.front();
         self.swallowed = front.is_some_and(|kind| kind.swallows(header.tag));
-        if !self.swallowed && !kept.is_empty() {
+        let end = at + taken;
+        let whole = kept.is_empty() && bytes.len() - end >= header.body as usize;
+        self.held_back = !self.swallowed && !whole && may_name(exchange, header);
+        if !self.swallowed && !self.held_back && !kept.is_empty() {
             out.head = kept;
         }
-        let end = at + taken;
         self.swallow(out, at, end);
         self.tag = header.tag;
         self.rest = header.body;
         if self.rest == 0 {
+            self.show(exchange, out, None, end, &[]);
             self.finish(exchange, out, &[], held, on_parameter)?;
             out.end = end;
         }
@@ -198,6 +210,8 @@ impl ServerStream {
         if self.rest == 0 {
             let kept = core::mem::take(&mut self.kept);
             let body = if whole { here } else { &kept };
+            let in_place = whole && at >= HEADER;
+            self.show(exchange, out, in_place.then(|| at - HEADER), end, body);
             self.finish(exchange, out, body, held, on_parameter)?;
             out.end = end;
         }
@@ -205,9 +219,36 @@ impl ServerStream {
     }
 
     fn swallow(&self, out: &mut FromServer, from: usize, to: usize) {
-        if self.swallowed {
+        if self.swallowed || self.held_back {
             out.skip(from, to);
         }
+    }
+
+    /// The ErrorResponse that ends at `end` is complete: the client gets to see its own names in it. `start`: where it starts, if
+    /// all of it lies in the given bytes.
+    fn show(
+        &mut self,
+        exchange: &Exchange,
+        out: &mut FromServer,
+        start: Option<usize>,
+        end: usize,
+        body: &[u8],
+    ) {
+        let held_back = core::mem::take(&mut self.held_back);
+        if self.tag != b'E' || self.swallowed || (start.is_none() && !held_back) {
+            return;
+        }
+        let statements = exchange.statements.as_deref();
+        let restored = statements.and_then(|s| plain_names::restore(s, body));
+        if restored.is_none() && !held_back {
+            return;
+        }
+        if let Some(start) = start.filter(|_| !held_back) {
+            out.skip(start, end);
+        }
+        let mut message = Vec::new();
+        messages::error_with_body(&mut message, restored.as_deref().unwrap_or(body));
+        out.insert(end, message);
     }
 
     /// The message under way is complete. `body` is its body, or as much of it as is read.
@@ -270,6 +311,13 @@ fn skip_rows(exchange: &Exchange, bytes: &[u8], start: usize) -> usize {
         at = end;
     }
     at
+}
+
+/// Whether a message may hold a name of weir's, and is short enough to be kept until it is whole.
+fn may_name(exchange: &Exchange, header: Header) -> bool {
+    header.tag == b'E'
+        && exchange.statements.is_some()
+        && header.body as usize <= SERVER_INSPECT_MAX
 }
 
 /// Checks what can be told by type and length.

@@ -5,6 +5,7 @@ mod copy;
 mod framing;
 mod kit;
 mod lending;
+mod plain_names;
 mod text;
 mod unnamed;
 

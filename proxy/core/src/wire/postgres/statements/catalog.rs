@@ -80,6 +80,23 @@ pub fn name_of(hash: Hash) -> [u8; NAME_LEN] {
     name
 }
 
+/// The content that a name of weir's stands for; `None`: it is no such name.
+#[must_use]
+pub fn hash_of(name: &[u8]) -> Option<Hash> {
+    let digits = name.strip_prefix(NAME_PREFIX)?;
+    if digits.len() != 32 {
+        return None;
+    }
+    digits.iter().try_fold(0, |hash: Hash, digit| {
+        let value = match digit {
+            b'0'..=b'9' => digit - b'0',
+            b'a'..=b'f' => digit - b'a' + 10,
+            _ => return None,
+        };
+        Some(hash << 4 | Hash::from(value))
+    })
+}
+
 /// Contents in use. One that no session has any more goes at the next sweep.
 #[derive(Default, Debug)]
 pub struct Catalog {
@@ -197,6 +214,10 @@ mod tests {
         assert_eq!(catalog.bytes(), one.len() + typed.len());
         let name = name_of(one.hash());
         assert!(name.starts_with(NAME_PREFIX) && name.len() < 64);
+        assert_eq!(hash_of(&name), Some(one.hash()));
+        assert_eq!(hash_of(&name.to_ascii_uppercase()), None);
+        assert_eq!(hash_of(&name[1..]), None);
+        assert_eq!(hash_of(&name[..NAME_LEN - 1]), None);
         assert_ne!(name, name_of(typed.hash()));
     }
 

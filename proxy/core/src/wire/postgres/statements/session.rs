@@ -77,6 +77,24 @@ impl Statements {
         }
     }
 
+    /// What the session calls a content: the name given last among those whose answers are still to come, else any of its names.
+    #[must_use]
+    pub fn own_name(&self, hash: Hash) -> Option<&[u8]> {
+        let asked = self.asked.iter().rev().find_map(|(_, asked)| match asked {
+            Asked::Parse(name, content) | Asked::Known(name, content)
+                if content.hash() == hash =>
+            {
+                Some(&**name)
+            }
+            _ => None,
+        });
+        let named = || {
+            let mut same = self.names.iter().filter(|(_, c)| c.hash() == hash);
+            same.next().map(|(name, _)| &**name)
+        };
+        asked.or_else(named)
+    }
+
     /// Whether a Parse or Close of this content was sent in an earlier batch and not answered yet.
     #[must_use]
     pub fn asked_earlier(&self, hash: Hash) -> bool {

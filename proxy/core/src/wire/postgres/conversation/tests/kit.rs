@@ -247,6 +247,12 @@ pub(super) fn error(severity: &str, code: &str) -> Vec<u8> {
     message(b'E', text.as_bytes())
 }
 
+/// An error that leaves the session up, of this text.
+pub(super) fn error_saying(code: &str, text: &str) -> Vec<u8> {
+    let body = format!("SERROR\0VERROR\0C{code}\0M{text}\0\0");
+    message(b'E', body.as_bytes())
+}
+
 /// A client's messages: a letter each, `*` for a named statement.
 pub(super) fn client(tokens: &str) -> Vec<u8> {
     let one = |token| match token {

@@ -1,0 +1,50 @@
+//! Error messages in which the server calls a statement by the name that weir gave it: the client gets to see its own name.
+//!
+//! PostgreSQL quotes statement names in the text of a few errors (26000, 42P05, 08P01 at Bind) and in contexts. The rest of a
+//! message is left as it is, and so is a name that is not of a statement of this session.
+
+use memchr::memmem;
+
+use super::super::statements::catalog::{NAME_LEN, NAME_PREFIX, hash_of};
+use super::super::statements::session::Statements;
+use super::naming::NOBODYS;
+
+/// The body of an ErrorResponse with the session's own names in it; `None` where nothing is to be changed.
+pub(super) fn restore(statements: &Statements, body: &[u8]) -> Option<Vec<u8>> {
+    let mut out = Vec::new();
+    let mut done = 0;
+    for at in memmem::find_iter(body, NAME_PREFIX) {
+        let Some((from, to, name)) = own_name(statements, body, at) else {
+            continue;
+        };
+        if from < done {
+            continue;
+        }
+        out.extend_from_slice(body.get(done..from).unwrap_or_default());
+        out.extend_from_slice(name);
+        done = to;
+    }
+    if done == 0 {
+        return None;
+    }
+    out.extend_from_slice(body.get(done..).unwrap_or_default());
+    Some(out)
+}
+
+/// What begins at `at` and looks like a name of weir's: from where to where it goes, and what the client calls it.
+fn own_name<'a>(
+    statements: &'a Statements,
+    body: &'a [u8],
+    at: usize,
+) -> Option<(usize, usize, &'a [u8])> {
+    let marked = at.checked_sub(NOBODYS.len());
+    if let Some(from) = marked
+        && body.get(from..at) == Some(NOBODYS)
+    {
+        // The client's own name, made one that nobody has.
+        return Some((from, at, b""));
+    }
+    let to = at + NAME_LEN;
+    let hash = hash_of(body.get(at..to)?)?;
+    Some((at, to, statements.own_name(hash)?))
+}
