@@ -58,6 +58,8 @@ pub enum ProfileNews {
     Known(Arc<Profile>, Arc<Known>),
     /// Clients of a profile ask for `currval` or `lastval` without having a backend.
     ReadsSequences(Arc<Profile>),
+    /// Something may have changed what texts of statements mean: to be added to the era of the shard's catalog.
+    Era(u128),
     /// A user's SCRAM client key, for the login at the server.
     Key(Arc<str>, [u8; 32]),
 }
@@ -67,6 +69,7 @@ impl core::fmt::Debug for ProfileNews {
         f.write_str(match self {
             ProfileNews::Known(..) => "ProfileNews::Known(..)",
             ProfileNews::ReadsSequences(..) => "ProfileNews::ReadsSequences(..)",
+            ProfileNews::Era(..) => "ProfileNews::Era(..)",
             ProfileNews::Key(..) => "ProfileNews::Key(..)",
         })
     }

@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 
+use super::login::key_number;
 use super::{Conn, Shard};
 use crate::backend::{Link, State};
 use crate::ids::{ConnId, GroupId, Now};
 use crate::limits::LEAVE_TIMEOUT;
 use crate::pool::Waiter;
 use crate::seam::{Close, Lost, Op, Trace};
-use crate::wire::{Heard, errors, goodbye};
+use crate::wire::{Heard, Lent, Pids, errors, goodbye};
 
 impl Shard {
     pub(super) fn backend_received(&mut self, now: Now, id: ConnId, bytes: &[u8]) {
@@ -30,21 +31,31 @@ impl Shard {
 
     /// The way of all answers: followed, and forwarded as they are.
     fn answers(&mut self, now: Now, id: ConnId, client_id: ConnId, bytes: &[u8]) {
+        let shard = self.id;
         let Some((Conn::Backend(backend), Conn::Client(client))) =
             self.table.pair_mut(id, client_id)
         else {
             return;
         };
         let mut held = core::mem::take(&mut backend.held);
-        let read = client
-            .conversation
-            .server(bytes, &mut held, &mut |name, value| {
-                backend.reported(name, value)
-            });
+        let pids = backend.key.as_ref().map(|(real, _)| Pids {
+            real: *real,
+            shown: key_number(shard, client_id),
+        });
+        let mut lent = Lent {
+            held: &mut held,
+            on_parameter: &mut |name, value| backend.reported(name, value),
+            pids,
+        };
+        let read = client.conversation.server(bytes, &mut lent);
         backend.held = held;
         if read.stale_plan {
             client.conversation.retire_statements(&mut self.catalog);
         }
+        if read.redefined {
+            self.catalog.renew();
+        }
+        self.tell_era();
         self.stats.cycles += u64::from(read.cycles);
         self.send(client_id, read.head);
         let mut from = 0;

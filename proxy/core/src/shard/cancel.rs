@@ -5,7 +5,7 @@
 
 use subtle::ConstantTimeEq;
 
-use super::login::KEY_SLOT_BITS;
+use super::login::key_owner;
 use super::{Conn, Shard};
 use crate::backend::ErrandRun;
 use crate::ids::{ConnId, Now, ShardId};
@@ -21,14 +21,13 @@ type Asker = (ShardId, ConnId);
 impl Shard {
     /// Finds the shard of a key.
     pub(super) fn route_cancel(&mut self, now: Now, asker: ConnId, key: u32, secret: Vec<u8>) {
-        let shard = ShardId(u16::try_from(key >> KEY_SLOT_BITS).unwrap_or(u16::MAX));
-        if shard == self.id {
-            self.cancel(now, (shard, asker), key, &secret);
-        } else if shard.0 < self.shards {
-            let body = Mail::Cancel { asker, key, secret };
-            self.op(Op::Mail { to: shard, body });
-        } else {
-            self.cancel_done(now, (self.id, asker));
+        match key_owner(key) {
+            Some((shard, _)) if shard != self.id && shard.0 < self.shards => {
+                let body = Mail::Cancel { asker, key, secret };
+                self.op(Op::Mail { to: shard, body });
+            }
+            Some((shard, _)) if shard != self.id => self.cancel_done(now, (self.id, asker)),
+            _ => self.cancel(now, (self.id, asker), key, &secret),
         }
     }
 
@@ -44,8 +43,7 @@ impl Shard {
 
     /// Finds the client of a key, if the secret is the client's.
     pub(super) fn cancel(&mut self, now: Now, asker: Asker, key: u32, secret: &[u8]) {
-        let slot = (key & ((1 << KEY_SLOT_BITS) - 1)).checked_sub(1);
-        let id = slot.and_then(|slot| self.table.at(slot));
+        let id = key_owner(key).and_then(|(_, slot)| self.table.at(slot));
         let matched = id.is_some_and(|id| {
             self.client(id).is_some_and(|c| {
                 matches!(c.phase, Phase::Ready) && c.cancel_secret().ct_eq(secret).into()

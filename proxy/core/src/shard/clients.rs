@@ -31,6 +31,7 @@ impl Shard {
         if read.feeds_sequence || read.reads_sequence {
             self.mind_sequences(id, &read);
         }
+        self.tell_era();
         self.pin_fresh(id, read.pins);
         let (end_of, answer) = (read.end_of, core::mem::take(&mut read.answer));
         let lent = self.client(id).and_then(|c| c.lent);
@@ -267,6 +268,10 @@ impl Shard {
             Some(id) => {
                 if let Some(backend) = self.backend(id) {
                     client.conversation.abandon(&mut backend.held);
+                }
+                if client.conversation.may_have_redefined() {
+                    self.catalog.renew();
+                    self.tell_era();
                 }
                 self.break_off(now, id, &client);
             }

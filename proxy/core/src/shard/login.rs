@@ -7,16 +7,35 @@ use std::sync::atomic::Ordering;
 use rand_chacha::rand_core::Rng;
 
 use super::{Conn, Shard};
-use crate::ids::{ConnId, ListenerId, Now};
-use crate::limits::PENDING_LOGINS_MIN;
+use crate::ids::{ConnId, ListenerId, Now, ShardId};
+use crate::limits::{PENDING_LOGINS_MIN, SHARDS_MAX};
 use crate::profile::{Known, Profile};
 use crate::seam::{Close, Op, TlsRole, Trace};
 use crate::session::{Client, Phase, hush};
 use crate::wire::{ClientError, ClientLogin, LoginStep, Startup, errors, greeting};
 
-/// Bits of a cancel key's number that name the client's slot; the bits above name the shard. The sign bit stays free: some drivers
-/// read the number as a signed one.
-pub(super) const KEY_SLOT_BITS: u32 = 23;
+/// Bits of a cancel key's number that name the client's slot.
+const KEY_SLOT_BITS: u32 = 20;
+/// The shard is named by so many bits above.
+const KEY_SHARD_BITS: u32 = 8;
+/// Set in every number: no process of the server's is called so (PIDs of Linux end at 2²²), so that a client that has one of them
+/// terminated for its own hits nobody. The sign bit stays free: some drivers read the number as a signed one.
+const KEY_MARK: u32 = 1 << 30;
+
+const _: () = assert!(KEY_SLOT_BITS + KEY_SHARD_BITS < 30);
+const _: () = assert!(SHARDS_MAX as u32 <= 1 << KEY_SHARD_BITS);
+
+/// The number of a client's cancel key, which stands where a server gives its process id.
+pub(super) fn key_number(shard: ShardId, id: ConnId) -> u32 {
+    KEY_MARK | u32::from(shard.0) << KEY_SLOT_BITS | (id.slot + 1)
+}
+
+/// Which shard's client has this number, and its slot; `None`: nobody's.
+pub(super) fn key_owner(key: u32) -> Option<(ShardId, u32)> {
+    let shard = (key.checked_sub(KEY_MARK)?) >> KEY_SLOT_BITS;
+    let slot = (key & ((1 << KEY_SLOT_BITS) - 1)).checked_sub(1)?;
+    Some((ShardId(u16::try_from(shard).ok()?), slot))
+}
 
 impl Shard {
     pub(super) fn client_accepted(
@@ -195,9 +214,7 @@ impl Shard {
 
     /// Tells a proven client all that it must know; from here on it is at work.
     pub(super) fn greet(&mut self, now: Now, id: ConnId, known: &Arc<Known>) {
-        let Some(number) = self.key_number(id) else {
-            return;
-        };
+        let number = key_number(self.id, id);
         let Some(client) = self.client(id) else {
             return;
         };
@@ -225,11 +242,6 @@ impl Shard {
         } else {
             self.unhush(id, hush::WAITING);
         }
-    }
-
-    fn key_number(&self, id: ConnId) -> Option<u32> {
-        let shard = u32::from(self.id.0).checked_shl(KEY_SLOT_BITS)?;
-        Some(shard | (id.slot + 1))
     }
 
     fn refuse(&mut self, now: Now, id: ConnId, error: &ClientError, reason: String) {

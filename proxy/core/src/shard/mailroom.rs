@@ -66,6 +66,13 @@ impl Shard {
         }
     }
 
+    /// Tells the other shards that a new era of statements has begun here.
+    pub(super) fn tell_era(&mut self) {
+        if let Some(news) = self.catalog.take_news() {
+            self.spread(|| ProfileNews::Era(news));
+        }
+    }
+
     fn spread(&mut self, news: impl Fn() -> ProfileNews) {
         for to in (0..self.shards).map(ShardId).filter(|to| *to != self.id) {
             self.ops.push_back(Op::Mail {
@@ -92,6 +99,7 @@ impl Shard {
                 let profile = self.profiles.adopt(&profile);
                 self.profiles.learn_reader(&profile);
             }
+            ProfileNews::Era(news) => self.catalog.heard(news),
             ProfileNews::Key(user, key) => self.learn_key(&user, key, false),
         }
     }

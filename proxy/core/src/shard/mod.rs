@@ -132,7 +132,7 @@ impl Shard {
             wake_at: None,
             draining: false,
             base: 0,
-            catalog: Catalog::default(),
+            catalog: Catalog::of_shard(setup.id.0),
             draft: Vec::new(),
             spare: Vec::new(),
             made: Vec::new(),

@@ -5,7 +5,7 @@ use super::{Conn, Shard};
 use crate::ids::ConnId;
 use crate::limits::{DRAFT_MAX, DRAFT_MERGE};
 use crate::seam::Op;
-use crate::wire::{Desk, FromClient};
+use crate::wire::{Desk, FromClient, Traits};
 
 impl Shard {
     /// Reads what a client said.
@@ -21,7 +21,7 @@ impl Shard {
                 catalog,
                 held: None,
                 pinned: false,
-                feeds_sequence: false,
+                traits: Traits::default(),
                 spare,
                 made,
             };
@@ -35,7 +35,7 @@ impl Shard {
             catalog,
             held: Some(&mut backend.held),
             pinned: !client.pins.is_empty(),
-            feeds_sequence: false,
+            traits: Traits::default(),
             spare,
             made,
         };
@@ -52,7 +52,7 @@ impl Shard {
             catalog: &mut self.catalog,
             held: Some(&mut backend.held),
             pinned: !client.pins.is_empty(),
-            feeds_sequence: false,
+            traits: Traits::default(),
             spare: &mut self.spare,
             made: &mut self.made,
         };

@@ -6,7 +6,7 @@ mod input;
 mod session;
 
 use weir_core::sql::postgres::{inspect, shape};
-use weir_core::wire::{Catalog, Conversation, Desk, Held};
+use weir_core::wire::{Catalog, Conversation, Desk, Held, Lent, Pids, Traits};
 
 use crate::rng::Rng;
 use input::Input;
@@ -38,7 +38,7 @@ pub fn framing(data: &[u8]) {
                 catalog: &mut catalog,
                 held: Some(&mut held),
                 pinned: false,
-                feeds_sequence: false,
+                traits: Traits::default(),
                 spare: &mut spare,
                 made: &mut made,
             };
@@ -55,7 +55,12 @@ pub fn framing(data: &[u8]) {
             }
         } else {
             let bytes = input.bytes(size);
-            let out = talk.server(bytes, &mut held, &mut |_, _| {});
+            let mut lent = Lent {
+                held: &mut held,
+                on_parameter: &mut |_, _| {},
+                pids: Some(Pids { real: 1, shown: 2 }),
+            };
+            let out = talk.server(bytes, &mut lent);
             let mut at = 0;
             for edit in &out.edits {
                 assert!(

@@ -18,6 +18,8 @@ pub struct Facts {
     pub statements: u32,
     /// What all statements together have to do with the session's memory of sequences.
     pub sequences: Sequences,
+    /// One of them may give another meaning to texts that servers have read before (`ALTER`, `DROP`, `CREATE OR REPLACE`).
+    pub redefines: bool,
 }
 
 /// Reads the text of a Query or Parse message, without its final NUL. Any bytes: what can't be read for sure pins with
@@ -60,6 +62,7 @@ impl Inspection<'_> {
     }
 
     fn plain_statement(&mut self, first: Token) {
+        self.facts.redefines |= matches!(first.keyword, Keyword::Alter | Keyword::Drop);
         match first.keyword {
             Keyword::Select | Keyword::Insert | Keyword::Update | Keyword::Delete => {
                 self.scan(Context::Query, first)
@@ -210,6 +213,7 @@ impl Inspection<'_> {
                 | Keyword::Unique
                 | Keyword::Recursive
         ) {
+            self.facts.redefines |= token.keyword == Keyword::Replace;
             token = self.cursor.advance();
         }
         match token.keyword {

@@ -11,8 +11,8 @@ mod exchange;
 mod message;
 mod naming;
 mod owed;
-mod plain_names;
 mod server;
+mod shown;
 mod steering;
 mod unnamed;
 
@@ -21,7 +21,7 @@ mod tests;
 
 pub use asked::{ClientEnd, FromClient};
 pub use exchange::TxStatus;
-pub use server::{Edit, FromServer};
+pub use server::{Edit, FromServer, Lent, Pids};
 
 use asked::Context;
 use client::ClientStream;
@@ -109,18 +109,10 @@ impl Conversation {
         out
     }
 
-    /// Reads all of `bytes` from the lent backend, whose book of statements is `held`; `on_parameter` gets name and value of each
-    /// ParameterStatus. The client gets [`FromServer::head`] and then the bytes before
+    /// Reads all of `bytes` from the lent backend. The client gets [`FromServer::head`] and then the bytes before
     /// [`FromServer::end`], but for [`FromServer::edits`].
-    pub fn server(
-        &mut self,
-        bytes: &[u8],
-        held: &mut Held,
-        on_parameter: &mut dyn FnMut(&[u8], &[u8]),
-    ) -> FromServer {
-        let mut out = self
-            .server
-            .read(&mut self.exchange, bytes, held, on_parameter);
+    pub fn server(&mut self, bytes: &[u8], lent: &mut Lent<'_>) -> FromServer {
+        let mut out = self.server.read(&mut self.exchange, bytes, lent);
         out.resume_client = self.resumable();
         out
     }
@@ -225,6 +217,12 @@ impl Conversation {
         if let Some(statements) = &mut self.exchange.statements {
             statements.abandon(held);
         }
+    }
+
+    /// Something was asked for that may change what texts mean, and whether it has done so can't be told yet.
+    #[must_use]
+    pub fn may_have_redefined(&self) -> bool {
+        self.exchange.redefines
     }
 
     /// After [`FromServer::stale_plan`].

@@ -121,9 +121,9 @@ pub fn error_response(out: &mut Vec<u8>, report: &Report<'_>) {
     fields(out, b'E', report);
 }
 
-/// ErrorResponse with a body that is there already.
-pub fn error_with_body(out: &mut Vec<u8>, body: &[u8]) {
-    message(out, b'E', |out| out.extend_from_slice(body));
+/// A message of any type, with a body that is there already.
+pub fn with_body(out: &mut Vec<u8>, tag: u8, body: &[u8]) {
+    message(out, tag, |out| out.extend_from_slice(body));
 }
 
 /// NoticeResponse.

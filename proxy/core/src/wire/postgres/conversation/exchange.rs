@@ -61,6 +61,8 @@ pub(super) struct Exchange {
     waits_for: WaitFor,
     /// The simple query under way destroys every prepared statement of the backend if it succeeds.
     pub(super) discards: bool,
+    /// Since the last transaction ended, something was asked for that may change what texts mean.
+    pub(super) redefines: bool,
     /// The session's named statements; not there before it has one.
     pub(super) statements: Option<Box<Statements>>,
 }
@@ -82,6 +84,7 @@ impl Exchange {
             over: false,
             waits_for: WaitFor::Unnamed,
             discards: false,
+            redefines: false,
             statements: None,
         }
     }
@@ -98,6 +101,7 @@ impl Exchange {
     pub(super) fn end_lend(&mut self) {
         self.start_lend();
         self.lent = false;
+        self.redefines = false;
         self.forget_requests();
     }
 

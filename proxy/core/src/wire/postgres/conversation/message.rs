@@ -80,6 +80,8 @@ pub(super) struct Parsed {
     pub(super) pins: Pins,
     /// What it has to do with the session's memory of sequences.
     pub(super) sequences: Sequences,
+    /// Its text may give another meaning to texts that servers have read before.
+    pub(super) redefines: bool,
     /// It looks up the unnamed statement, or may do so.
     pub(super) uses_unnamed: bool,
     /// It certainly binds the unnamed statement.
@@ -104,6 +106,7 @@ impl Parsed {
             },
             pins: Pins::NONE,
             sequences: Sequences::default(),
+            redefines: false,
             uses_unnamed: false,
             binds_unnamed: false,
             words: Words::None,
@@ -143,6 +146,7 @@ fn read_statement(text: &[u8], parsed: &mut Parsed) {
     let facts = inspect(text);
     parsed.pins.add(facts.pins);
     parsed.sequences = facts.sequences;
+    parsed.redefines = facts.redefines;
     if facts.pins.has(PinReason::PreparedStatement) || facts.pins.has(PinReason::Discard) {
         parsed.words = prepared_words(text);
     } else if VIEW.find(text).is_some() {

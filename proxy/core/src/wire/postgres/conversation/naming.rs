@@ -103,7 +103,7 @@ fn steer_parse(
     }
     let whole = body.len() == header.body as usize;
     let content = if whole && statements.has_room(tail.len()) {
-        desk.catalog.intern(tail, desk.feeds_sequence)
+        desk.catalog.intern(tail, desk.traits)
     } else {
         None
     };
@@ -183,7 +183,7 @@ fn steer_use(
             if !prepare(exchange, desk, made, &content) {
                 return wait(exchange, WaitFor::Names);
             }
-            desk.feeds_sequence = content.feeds_sequence();
+            desk.traits = content.traits();
             write_renamed(made, header, named, &name_of(content.hash()));
             exchange.request(kind);
             Steer::Instead(HEADER + named.behind)

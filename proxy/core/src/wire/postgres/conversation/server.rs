@@ -7,9 +7,9 @@
 use super::super::frames::Frames;
 use super::super::messages::{self, parse_parameter_status};
 use super::super::statements::Held;
-use super::exchange::Exchange;
+use super::exchange::{Exchange, TxStatus};
 use super::message::{HEADER, Header};
-use super::plain_names;
+use super::shown;
 use crate::limits::SERVER_INSPECT_MAX;
 
 /// What came out of some bytes of a server.
@@ -31,6 +31,8 @@ pub struct FromServer {
     pub edits: Vec<Edit>,
     /// A plan was refused since its tables have changed: the session's statements are to be retired.
     pub stale_plan: bool,
+    /// A transaction has ended that may have changed what texts mean: a new era begins for statements.
+    pub redefined: bool,
     /// What client messages were kept back for is answered: call [`super::Conversation::client`], without bytes if need be.
     pub resume_client: bool,
 }
@@ -46,6 +48,25 @@ pub struct Edit {
     pub instead: Vec<u8>,
 }
 
+/// What a conversation needs of the lent backend.
+pub struct Lent<'a> {
+    /// Its book of statements.
+    pub held: &'a mut Held,
+    /// Gets name and value of each ParameterStatus.
+    pub on_parameter: &'a mut dyn FnMut(&[u8], &[u8]),
+    /// What the server calls this connection in notifications, and what it is to be called to the client.
+    pub pids: Option<Pids>,
+}
+
+/// Two numbers for one process.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Pids {
+    /// The server's own.
+    pub real: u32,
+    /// The client's, from its login.
+    pub shown: u32,
+}
+
 /// Where the server's stream stands.
 #[derive(Debug)]
 pub(super) struct ServerStream {
@@ -57,7 +78,7 @@ pub(super) struct ServerStream {
     tag: u8,
     /// It answers a message of weir's own.
     swallowed: bool,
-    /// An ErrorResponse that has not come whole: its parts are kept, for it may hold a name of weir's.
+    /// A message that has not come whole: its parts are kept, for the client may have to see something else.
     held_back: bool,
 }
 
@@ -100,16 +121,15 @@ impl ServerStream {
         &mut self,
         exchange: &mut Exchange,
         bytes: &[u8],
-        held: &mut Held,
-        on_parameter: &mut dyn FnMut(&[u8], &[u8]),
+        lent: &mut Lent<'_>,
     ) -> FromServer {
         let mut out = FromServer::default();
         let mut at = 0;
         while at < bytes.len() && out.violation.is_none() {
             let step = if self.rest > 0 {
-                self.read_rest(exchange, &mut out, bytes, at, held, on_parameter)
+                self.read_rest(exchange, &mut out, bytes, at, lent)
             } else {
-                self.read_header(exchange, &mut out, bytes, at, held, on_parameter)
+                self.read_header(exchange, &mut out, bytes, at, lent)
             };
             match step {
                 Ok(next) => {
@@ -138,8 +158,7 @@ impl ServerStream {
         out: &mut FromServer,
         bytes: &[u8],
         at: usize,
-        held: &mut Held,
-        on_parameter: &mut dyn FnMut(&[u8], &[u8]),
+        lent: &mut Lent<'_>,
     ) -> Result<usize, &'static str> {
         let at = if self.kept.is_empty() {
             skip_rows(exchange, bytes, at)
@@ -167,7 +186,7 @@ impl ServerStream {
         self.swallowed = front.is_some_and(|kind| kind.swallows(header.tag));
         let end = at + taken;
         let whole = kept.is_empty() && bytes.len() - end >= header.body as usize;
-        self.held_back = !self.swallowed && !whole && may_name(exchange, header);
+        self.held_back = !self.swallowed && !whole && may_change(exchange, lent, header);
         if !self.swallowed && !self.held_back && !kept.is_empty() {
             out.head = kept;
         }
@@ -175,8 +194,8 @@ impl ServerStream {
         self.tag = header.tag;
         self.rest = header.body;
         if self.rest == 0 {
-            self.show(exchange, out, None, end, &[]);
-            self.finish(exchange, out, &[], held, on_parameter)?;
+            self.show(exchange, out, lent, None, end, &[]);
+            self.finish(exchange, out, &[], lent)?;
             out.end = end;
         }
         Ok(end)
@@ -188,8 +207,7 @@ impl ServerStream {
         out: &mut FromServer,
         bytes: &[u8],
         at: usize,
-        held: &mut Held,
-        on_parameter: &mut dyn FnMut(&[u8], &[u8]),
+        lent: &mut Lent<'_>,
     ) -> Result<usize, &'static str> {
         let left = u32::try_from(bytes.len() - at).unwrap_or(u32::MAX);
         let take = self.rest.min(left);
@@ -198,7 +216,7 @@ impl ServerStream {
         self.swallow(out, at, end);
         self.rest -= take;
         let whole = self.kept.is_empty() && self.rest == 0;
-        if !whole && matches!(self.tag, b'S' | b'E' | b'Z') {
+        if !whole && (self.held_back || matches!(self.tag, b'S' | b'E' | b'Z')) {
             let room = SERVER_INSPECT_MAX.saturating_sub(self.kept.len());
             self.kept
                 .extend_from_slice(here.get(..room.min(here.len())).unwrap_or_default());
@@ -211,8 +229,9 @@ impl ServerStream {
             let kept = core::mem::take(&mut self.kept);
             let body = if whole { here } else { &kept };
             let in_place = whole && at >= HEADER;
-            self.show(exchange, out, in_place.then(|| at - HEADER), end, body);
-            self.finish(exchange, out, body, held, on_parameter)?;
+            let start = in_place.then(|| at - HEADER);
+            self.show(exchange, out, lent, start, end, body);
+            self.finish(exchange, out, body, lent)?;
             out.end = end;
         }
         Ok(end)
@@ -224,30 +243,37 @@ impl ServerStream {
         }
     }
 
-    /// The ErrorResponse that ends at `end` is complete: the client gets to see its own names in it. `start`: where it starts, if
-    /// all of it lies in the given bytes.
+    /// The message that ends at `end` is complete: the client gets to see what it knows, not what the server calls so. `start`:
+    /// where it starts, if all of it lies in the given bytes.
     fn show(
         &mut self,
         exchange: &Exchange,
         out: &mut FromServer,
+        lent: &Lent<'_>,
         start: Option<usize>,
         end: usize,
         body: &[u8],
     ) {
         let held_back = core::mem::take(&mut self.held_back);
-        if self.tag != b'E' || self.swallowed || (start.is_none() && !held_back) {
+        if self.swallowed || (start.is_none() && !held_back) {
             return;
         }
-        let statements = exchange.statements.as_deref();
-        let restored = statements.and_then(|s| plain_names::restore(s, body));
-        if restored.is_none() && !held_back {
+        let changed = match self.tag {
+            b'E' => {
+                let statements = exchange.statements.as_deref();
+                statements.and_then(|s| shown::own_names(s, body))
+            }
+            b'A' => lent.pids.and_then(|pids| shown::own_pid(pids, body)),
+            _ => return,
+        };
+        if changed.is_none() && !held_back {
             return;
         }
         if let Some(start) = start.filter(|_| !held_back) {
             out.skip(start, end);
         }
         let mut message = Vec::new();
-        messages::error_with_body(&mut message, restored.as_deref().unwrap_or(body));
+        messages::with_body(&mut message, self.tag, changed.as_deref().unwrap_or(body));
         out.insert(end, message);
     }
 
@@ -257,14 +283,17 @@ impl ServerStream {
         exchange: &mut Exchange,
         out: &mut FromServer,
         body: &[u8],
-        held: &mut Held,
-        on_parameter: &mut dyn FnMut(&[u8], &[u8]),
+        lent: &mut Lent<'_>,
     ) -> Result<(), &'static str> {
         let swallowed = core::mem::take(&mut self.swallowed);
         match self.tag {
             b'Z' => {
                 exchange.ready(body.first().copied().unwrap_or_default())?;
                 out.cycles += u32::from(!swallowed);
+                if exchange.redefines && exchange.status == TxStatus::Idle {
+                    out.redefined = true;
+                    exchange.redefines = !exchange.owed.is_empty();
+                }
                 Ok(())
             }
             b'E' => {
@@ -280,19 +309,19 @@ impl ServerStream {
                 }
                 if error.unknown_statement {
                     // Something that weir can't see into has destroyed it, and perhaps others.
-                    held.doubt_all();
+                    lent.held.doubt_all();
                 }
                 out.stale_plan |= error.stale_plan;
-                exchange.error(error.protocol, held)
+                exchange.error(error.protocol, lent.held)
             }
             b'S' => {
                 if let Some((name, value)) = parse_parameter_status(body) {
-                    on_parameter(name, value);
+                    (lent.on_parameter)(name, value);
                 }
                 Ok(())
             }
             b'N' | b'A' => Ok(()),
-            tag => exchange.reply(tag, held),
+            tag => exchange.reply(tag, lent.held),
         }
     }
 }
@@ -313,11 +342,15 @@ fn skip_rows(exchange: &Exchange, bytes: &[u8], start: usize) -> usize {
     at
 }
 
-/// Whether a message may hold a name of weir's, and is short enough to be kept until it is whole.
-fn may_name(exchange: &Exchange, header: Header) -> bool {
-    header.tag == b'E'
-        && exchange.statements.is_some()
-        && header.body as usize <= SERVER_INSPECT_MAX
+/// Whether the client may have to see something else than the server says, in a message that is short enough to be kept until it
+/// is whole.
+fn may_change(exchange: &Exchange, lent: &Lent<'_>, header: Header) -> bool {
+    let kind = match header.tag {
+        b'E' => exchange.statements.is_some(),
+        b'A' => lent.pids.is_some(),
+        _ => false,
+    };
+    kind && header.body as usize <= SERVER_INSPECT_MAX
 }
 
 /// Checks what can be told by type and length.

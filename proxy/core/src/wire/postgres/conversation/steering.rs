@@ -3,7 +3,7 @@
 //! Here is the order of the questions: is something under way that must be over first, does the text speak about statements in SQL,
 //! does the message name one. What is done about it is decided in [`super::naming`].
 
-use super::super::statements::Desk;
+use super::super::statements::{Desk, Traits};
 use super::asked::{Context, FromClient};
 use super::exchange::{Exchange, WaitFor};
 use super::message::{Header, Parsed};
@@ -21,6 +21,11 @@ pub(super) fn steer(
     body: &[u8],
     parsed: &Parsed,
 ) -> Steer {
+    if parsed.redefines
+        && let Some(desk) = context.desk.as_deref_mut()
+    {
+        begin_era(exchange, desk);
+    }
     let made = &mut context.made;
     let native = exchange
         .statements
@@ -59,13 +64,25 @@ pub(super) fn steer(
             Steer::Plain
         }
         Ok(Some(named)) => {
-            desk.feeds_sequence = parsed.sequences.fed;
+            desk.traits = Traits {
+                feeds_sequence: parsed.sequences.fed,
+                redefines: parsed.redefines,
+            };
             let steer = naming::steer_named(exchange, desk, made, header, body, &named);
-            out.feeds_sequence |= desk.feeds_sequence;
+            out.feeds_sequence |= desk.traits.feeds_sequence;
+            if desk.traits.redefines && !parsed.redefines {
+                begin_era(exchange, desk);
+            }
             steer
         }
         Err(()) => naming::go_native(exchange, desk, made),
     }
+}
+
+/// With this message texts may come to mean something else: for this session at once, for the others when its transaction ends.
+fn begin_era(exchange: &mut Exchange, desk: &mut Desk<'_>) {
+    exchange.redefines = true;
+    desk.catalog.renew();
 }
 
 /// A text that speaks about prepared statements.

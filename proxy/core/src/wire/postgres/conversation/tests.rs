@@ -5,7 +5,7 @@ mod copy;
 mod framing;
 mod kit;
 mod lending;
-mod plain_names;
+mod shown;
 mod text;
 mod unnamed;
 

@@ -17,13 +17,22 @@ pub const NAME_PREFIX: &[u8] = b"weir_";
 /// Bytes of a name on a server: the prefix and 32 hexadecimal digits, below PostgreSQL's 63.
 pub const NAME_LEN: usize = NAME_PREFIX.len() + 32;
 
+/// What executing a statement may do, as far as its text tells.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Traits {
+    /// It adds rows, which may take values from sequences.
+    pub feeds_sequence: bool,
+    /// It may give another meaning to texts that servers have read before.
+    pub redefines: bool,
+}
+
 /// Text and parameter types of a statement.
 #[derive(PartialEq, Eq)]
 pub struct Content {
     hash: Hash,
     /// The body of its Parse message behind the name: text, NUL, parameter types.
     tail: Box<[u8]>,
-    feeds_sequence: bool,
+    traits: Traits,
 }
 
 impl core::fmt::Debug for Content {
@@ -40,10 +49,10 @@ impl Content {
         self.hash
     }
 
-    /// It adds rows, which may take values from sequences.
+    /// What executing it may do.
     #[must_use]
-    pub fn feeds_sequence(&self) -> bool {
-        self.feeds_sequence
+    pub fn traits(&self) -> Traits {
+        self.traits
     }
 
     /// Bytes of its text and parameter types.
@@ -98,34 +107,68 @@ pub fn hash_of(name: &[u8]) -> Option<Hash> {
 }
 
 /// Contents in use. One that no session has any more goes at the next sweep.
+///
+/// A content belongs to the *era* in which its text was first parsed. An era ends when something may have changed what texts
+/// mean: who parses an equal text later must not get what a server made of it before, so it is a content of another name.
 #[derive(Default, Debug)]
 pub struct Catalog {
+    /// Tells this shard's events from those of others.
+    shard: u64,
     /// By the hash of text and types alone.
     contents: HashMap<Hash, Entry>,
     bytes: usize,
     /// Contents that were put in, or found no room, since unused ones were last looked for.
     since_sweep: usize,
-    /// Contents that were retired; makes names of their successors new.
-    retired: u64,
+    /// The sum of all events so far, which does not depend on their order: shards that have heard of the same events give equal
+    /// names.
+    era: u128,
+    /// Events of this shard so far.
+    events: u64,
+    /// The sum of those that the other shards have not been told of.
+    news: Option<u128>,
 }
 
 #[derive(Debug)]
 struct Entry {
     content: Arc<Content>,
-    /// Servers have refused its plans: the next Parse of the same text is a new content.
-    retired: bool,
+    era: u128,
+    /// It has an era of its own, or servers have refused its plans: the next Parse of the same text is a new content.
+    odd: Option<Odd>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Odd {
+    /// Servers have refused its plans.
+    Retired,
+    /// It came after one that was retired.
+    Successor,
 }
 
 impl Catalog {
+    /// The catalog of one of the shards.
+    #[must_use]
+    pub fn of_shard(shard: u16) -> Catalog {
+        Catalog {
+            shard: shard.into(),
+            ..Catalog::default()
+        }
+    }
+
     /// The content of a Parse message whose body behind the name is `tail`; `None` when all room is taken by contents in use.
-    pub fn intern(&mut self, tail: &[u8], feeds_sequence: bool) -> Option<Arc<Content>> {
+    pub fn intern(&mut self, tail: &[u8], traits: Traits) -> Option<Arc<Content>> {
         let key = digest(tail, None);
         match self.contents.get(&key) {
-            Some(entry) if !entry.retired => return Some(Arc::clone(&entry.content)),
+            Some(entry) if entry.era == self.era && entry.odd != Some(Odd::Retired) => {
+                return Some(Arc::clone(&entry.content));
+            }
+            Some(entry) if entry.era == self.era => {
+                let generation = self.era.wrapping_add(self.event());
+                let hash = digest(tail, Some(generation));
+                return Some(self.put(key, hash, tail, traits, Some(Odd::Successor)));
+            }
             Some(_) => {
-                self.retired += 1;
-                let hash = digest(tail, Some(self.retired));
-                return Some(self.put(key, hash, tail, feeds_sequence));
+                let hash = self.name_in_era(key, tail);
+                return Some(self.put(key, hash, tail, traits, None));
             }
             None => {}
         }
@@ -137,18 +180,34 @@ impl Catalog {
             return None;
         }
         self.bytes += tail.len();
-        Some(self.put(key, key, tail, feeds_sequence))
+        let hash = self.name_in_era(key, tail);
+        Some(self.put(key, hash, tail, traits, None))
     }
 
-    fn put(&mut self, key: Hash, hash: Hash, tail: &[u8], feeds_sequence: bool) -> Arc<Content> {
+    fn name_in_era(&self, key: Hash, tail: &[u8]) -> Hash {
+        match self.era {
+            0 => key,
+            era => digest(tail, Some(era)),
+        }
+    }
+
+    fn put(
+        &mut self,
+        key: Hash,
+        hash: Hash,
+        tail: &[u8],
+        traits: Traits,
+        odd: Option<Odd>,
+    ) -> Arc<Content> {
         let content = Arc::new(Content {
             hash,
             tail: tail.into(),
-            feeds_sequence,
+            traits,
         });
         let entry = Entry {
             content: Arc::clone(&content),
-            retired: false,
+            era: self.era,
+            odd,
         };
         self.contents.insert(key, entry);
         content
@@ -161,8 +220,32 @@ impl Catalog {
         if let Some(entry) = self.contents.get_mut(&key)
             && entry.content.hash == content.hash
         {
-            entry.retired = true;
+            entry.odd = Some(Odd::Retired);
         }
+    }
+
+    /// Something may have changed what texts mean: a new era.
+    pub fn renew(&mut self) {
+        let event = self.event();
+        self.era = self.era.wrapping_add(event);
+        self.news = Some(self.news.unwrap_or_default().wrapping_add(event));
+    }
+
+    /// What the other shards are to hear of.
+    pub fn take_news(&mut self) -> Option<u128> {
+        self.news.take()
+    }
+
+    /// Another shard's news.
+    pub fn heard(&mut self, news: u128) {
+        self.era = self.era.wrapping_add(news);
+    }
+
+    /// A number that no other event has.
+    fn event(&mut self) -> u128 {
+        self.events += 1;
+        let name = [self.shard.to_be_bytes(), self.events.to_be_bytes()].concat();
+        digest(&name, None)
     }
 
     /// Not more often than in proportion to what there is, so that sweeping costs a constant share of what is put in.
@@ -172,8 +255,16 @@ impl Catalog {
     }
 
     fn sweep(&mut self) {
-        self.contents
-            .retain(|_, entry| Arc::strong_count(&entry.content) > 1);
+        let mut odd = false;
+        self.contents.retain(|_, entry| {
+            let used = Arc::strong_count(&entry.content) > 1;
+            odd |= !used && entry.odd.is_some();
+            used
+        });
+        if odd {
+            // What is forgotten must not come back under the name that was retired.
+            self.renew();
+        }
         self.bytes = self.contents.values().map(|e| e.content.len()).sum();
         self.since_sweep = 0;
     }
@@ -185,7 +276,7 @@ impl Catalog {
     }
 }
 
-fn digest(tail: &[u8], generation: Option<u64>) -> Hash {
+fn digest(tail: &[u8], generation: Option<u128>) -> Hash {
     let mut hasher = Sha256::new();
     hasher.update(tail);
     if let Some(generation) = generation {
@@ -204,10 +295,14 @@ mod tests {
     #[test]
     fn equal_texts_are_one_content_and_types_count() {
         let mut catalog = Catalog::default();
-        let one = catalog.intern(b"select $1\0\0\0", false).unwrap();
-        let same = catalog.intern(b"select $1\0\0\0", false).unwrap();
+        let one = catalog
+            .intern(b"select $1\0\0\0", Traits::default())
+            .unwrap();
+        let same = catalog
+            .intern(b"select $1\0\0\0", Traits::default())
+            .unwrap();
         let typed = catalog
-            .intern(b"select $1\0\0\x01\0\0\0\x17", false)
+            .intern(b"select $1\0\0\x01\0\0\0\x17", Traits::default())
             .unwrap();
         assert!(Arc::ptr_eq(&one, &same));
         assert_ne!(one.hash(), typed.hash());
@@ -224,19 +319,55 @@ mod tests {
     #[test]
     fn a_retired_content_gets_a_successor_of_another_name() {
         let mut catalog = Catalog::default();
-        let old = catalog.intern(b"table t\0\0\0", false).unwrap();
+        let old = catalog.intern(b"table t\0\0\0", Traits::default()).unwrap();
         catalog.retire(&old);
-        let new = catalog.intern(b"table t\0\0\0", false).unwrap();
+        let new = catalog.intern(b"table t\0\0\0", Traits::default()).unwrap();
         assert_ne!(old.hash(), new.hash());
         // Whoever still has the old one and is refused again does not retire the successor.
         catalog.retire(&old);
         assert!(Arc::ptr_eq(
             &new,
-            &catalog.intern(b"table t\0\0\0", false).unwrap()
+            &catalog.intern(b"table t\0\0\0", Traits::default()).unwrap()
         ));
         catalog.retire(&new);
-        let third = catalog.intern(b"table t\0\0\0", false).unwrap();
+        let third = catalog.intern(b"table t\0\0\0", Traits::default()).unwrap();
         assert!(third.hash() != new.hash() && third.hash() != old.hash());
+    }
+
+    #[test]
+    fn a_new_era_gives_new_names_and_shards_that_have_heard_the_same_agree() {
+        let text = b"table t\0\0\0";
+        let name = |catalog: &mut Catalog| catalog.intern(text, Traits::default()).unwrap().hash();
+        let (mut one, mut two) = (Catalog::of_shard(1), Catalog::of_shard(2));
+        let first = name(&mut one);
+        assert_eq!(first, name(&mut two));
+        one.renew();
+        two.renew();
+        let (after_one, after_two) = (name(&mut one), name(&mut two));
+        assert!(after_one != first && after_two != first && after_one != after_two);
+        let (news_one, news_two) = (one.take_news().unwrap(), two.take_news().unwrap());
+        one.heard(news_two);
+        two.heard(news_one);
+        let both = name(&mut one);
+        assert_eq!(both, name(&mut two));
+        assert!(both != first && both != after_one && both != after_two);
+        assert_eq!((one.take_news(), two.take_news()), (None, None));
+        // Forgotten and asked for again, it is the same.
+        one.sweep();
+        assert_eq!(both, name(&mut one));
+        assert_eq!(one.bytes(), text.len());
+    }
+
+    #[test]
+    fn a_name_that_was_retired_does_not_come_back_when_its_successor_is_forgotten() {
+        let mut catalog = Catalog::default();
+        let text = b"table t\0\0\0";
+        let old = catalog.intern(text, Traits::default()).unwrap();
+        catalog.retire(&old);
+        catalog.intern(text, Traits::default()).unwrap();
+        catalog.sweep();
+        let new = catalog.intern(text, Traits::default()).unwrap();
+        assert_ne!(old.hash(), new.hash());
     }
 
     #[test]
@@ -245,14 +376,14 @@ mod tests {
         let big = vec![b'x'; 1 << 14];
         let tail = |n: u32| [&n.to_be_bytes()[..], &big].concat();
         let kept: Vec<_> = (0..8)
-            .map(|n| catalog.intern(&tail(n), false).unwrap())
+            .map(|n| catalog.intern(&tail(n), Traits::default()).unwrap())
             .collect();
         for n in 8..20_000 {
-            assert!(catalog.intern(&tail(n), false).is_some(), "{n}");
+            assert!(catalog.intern(&tail(n), Traits::default()).is_some(), "{n}");
             assert!(catalog.bytes() <= STATEMENT_CONTENTS_BYTES_MAX);
         }
         for (n, content) in kept.iter().enumerate() {
-            let again = catalog.intern(&tail(n as u32), false).unwrap();
+            let again = catalog.intern(&tail(n as u32), Traits::default()).unwrap();
             assert!(Arc::ptr_eq(content, &again));
         }
     }
@@ -263,7 +394,7 @@ mod tests {
         let mut kept = Vec::new();
         let refused = (0u32..).find(|n| {
             let tail = [&n.to_be_bytes()[..], &[b'x'; 1 << 14]].concat();
-            match catalog.intern(&tail, false) {
+            match catalog.intern(&tail, Traits::default()) {
                 Some(content) => {
                     kept.push(content);
                     false
@@ -276,8 +407,11 @@ mod tests {
             Some((STATEMENT_CONTENTS_BYTES_MAX / ((1 << 14) + 4)) as u32)
         );
         kept.clear();
-        let tries = (0..STATEMENT_CONTENTS_BYTES_MAX)
-            .find(|_| catalog.intern(b"select 1\0\0\0", false).is_some());
+        let tries = (0..STATEMENT_CONTENTS_BYTES_MAX).find(|_| {
+            catalog
+                .intern(b"select 1\0\0\0", Traits::default())
+                .is_some()
+        });
         assert!(tries.is_some_and(|n| n < 4096), "{tries:?}");
     }
 }

@@ -9,7 +9,7 @@ pub mod catalog;
 pub mod held;
 pub mod session;
 
-pub use catalog::{Catalog, Content, Hash};
+pub use catalog::{Catalog, Content, Hash, Traits};
 pub use held::{Held, Holding};
 
 /// What a conversation needs of the shard and of the lent backend to share statements.
@@ -22,8 +22,8 @@ pub struct Desk<'a> {
     /// The session is pinned, so what a statement means may depend on it (temporary tables, `search_path`): a Parse always
     /// reaches the server.
     pub pinned: bool,
-    /// The statement of the message at hand adds rows, which may take values from sequences.
-    pub feeds_sequence: bool,
+    /// What the statement of the message at hand may do.
+    pub traits: Traits,
     /// Room that is lent for what is put in front of messages, and comes back in [`super::conversation::FromClient::head`].
     pub spare: &'a mut Vec<u8>,
     /// The same, for one message.

@@ -39,10 +39,20 @@ pub enum Meaning {
     Unknown,
 }
 
+/// What a server has confirmed of a name.
+#[derive(Debug)]
+struct Named {
+    content: Arc<Content>,
+    /// Grows with every name given.
+    order: u64,
+}
+
 /// One session's names.
 #[derive(Default, Debug)]
 pub struct Statements {
-    names: HashMap<Box<[u8]>, Arc<Content>>,
+    names: HashMap<Box<[u8]>, Named>,
+    /// Names given so far.
+    given: u64,
     bytes: usize,
     asked: VecDeque<(u32, Asked)>,
     /// Counts batches: grows with every Sync.
@@ -72,25 +82,25 @@ impl Statements {
             };
         }
         match self.names.get(name) {
-            Some(content) => Meaning::Content(Arc::clone(content)),
+            Some(named) => Meaning::Content(Arc::clone(&named.content)),
             None => Meaning::Nothing,
         }
     }
 
-    /// What the session calls a content: the name given last among those whose answers are still to come, else any of its names.
+    /// What the session calls a content: the name given last among those whose answers are still to come, else the one given last.
     #[must_use]
     pub fn own_name(&self, hash: Hash) -> Option<&[u8]> {
         let asked = self.asked.iter().rev().find_map(|(_, asked)| match asked {
-            Asked::Parse(name, content) | Asked::Known(name, content)
-                if content.hash() == hash =>
-            {
+            Asked::Parse(name, content) | Asked::Known(name, content) if content.hash() == hash => {
                 Some(&**name)
             }
             _ => None,
         });
         let named = || {
-            let mut same = self.names.iter().filter(|(_, c)| c.hash() == hash);
-            same.next().map(|(name, _)| &**name)
+            let all = self.names.iter();
+            let same = all.filter(|(_, named)| named.content.hash() == hash);
+            same.max_by_key(|(_, named)| named.order)
+                .map(|(name, _)| &**name)
         };
         asked.or_else(named)
     }
@@ -148,16 +158,14 @@ impl Statements {
         self.native = true;
     }
 
-    /// Names and contents, as the server has confirmed them, in the order of the names.
+    /// Names and contents, as the server has confirmed them, in the order in which they were given.
     #[must_use]
     pub fn confirmed(&self) -> Vec<(Box<[u8]>, Arc<Content>)> {
-        let mut all: Vec<_> = self
-            .names
-            .iter()
-            .map(|(name, content)| (name.clone(), Arc::clone(content)))
-            .collect();
-        all.sort_unstable_by(|a, b| a.0.cmp(&b.0));
-        all
+        let mut all: Vec<_> = self.names.iter().collect();
+        all.sort_unstable_by_key(|(_, named)| named.order);
+        all.into_iter()
+            .map(|(name, named)| (name.clone(), Arc::clone(&named.content)))
+            .collect()
     }
 
     /// No statement has a name.
@@ -204,15 +212,17 @@ impl Statements {
 
     fn name(&mut self, name: Box<[u8]>, content: Arc<Content>) {
         self.bytes += content.len();
-        if let Some(was) = self.names.insert(name, content) {
-            self.bytes -= was.len().min(self.bytes);
+        self.given += 1;
+        let order = self.given;
+        if let Some(was) = self.names.insert(name, Named { content, order }) {
+            self.bytes -= was.content.len().min(self.bytes);
         }
     }
 
     /// The name means nothing any more.
     pub fn forget(&mut self, name: &[u8]) {
         if let Some(was) = self.names.remove(name) {
-            self.bytes -= was.len().min(self.bytes);
+            self.bytes -= was.content.len().min(self.bytes);
         }
     }
 
@@ -237,8 +247,8 @@ impl Statements {
     /// A server has refused a plan since tables have changed. It does not say whose: all contents of this session are retired,
     /// which costs no more than preparing them anew when the session parses them again.
     pub fn retire(&self, catalog: &mut Catalog) {
-        for content in self.names.values() {
-            catalog.retire(content);
+        for named in self.names.values() {
+            catalog.retire(&named.content);
         }
     }
 
@@ -257,8 +267,10 @@ impl Statements {
 mod tests {
     use super::*;
 
+    use super::super::catalog::Traits;
+
     fn content(catalog: &mut Catalog, text: &str) -> Arc<Content> {
-        catalog.intern(text.as_bytes(), false).unwrap()
+        catalog.intern(text.as_bytes(), Traits::default()).unwrap()
     }
 
     fn means(statements: &Statements, name: &str) -> Option<Hash> {
@@ -289,5 +301,23 @@ mod tests {
         statements.forget_all();
         assert_eq!(means(&statements, "s"), None);
         assert!(statements.is_empty() && statements.bytes == 0);
+    }
+
+    #[test]
+    fn names_are_kept_in_the_order_in_which_they_were_given() {
+        let (mut catalog, mut held, mut statements) =
+            (Catalog::default(), Held::default(), Statements::default());
+        let one = content(&mut catalog, "1");
+        let names = [b"c", b"a", b"b", b"a"];
+        for name in names {
+            statements.forget(name);
+            statements.ask(Asked::Parse(name[..].into(), Arc::clone(&one)));
+            assert_eq!(statements.own_name(one.hash()), Some(&name[..]));
+            statements.answered(&mut held);
+        }
+        let order: Vec<_> = statements.confirmed().into_iter().map(|(n, _)| n).collect();
+        assert!(order.iter().map(|n| &**n).eq([b"c", b"b", b"a"]));
+        assert_eq!(statements.own_name(one.hash()), Some(&b"a"[..]));
+        assert_eq!(statements.own_name(0), None);
     }
 }

@@ -1,8 +1,8 @@
 //! A session under test: a short notation for messages, and the pieces in which they arrive.
 
 use crate::pins::Pins;
-use crate::wire::postgres::conversation::{ClientEnd, Conversation};
-use crate::wire::postgres::statements::{Catalog, Desk, Held};
+use crate::wire::postgres::conversation::{ClientEnd, Conversation, Lent, Pids};
+use crate::wire::postgres::statements::{Catalog, Desk, Held, Traits};
 
 /// One step of a table.
 #[derive(Clone, Copy)]
@@ -20,6 +20,12 @@ pub(super) enum Step {
     /// The backend may not go.
     Kept,
 }
+
+/// What the backend under test and its client are called.
+pub(super) const PIDS: Pids = Pids {
+    real: 4711,
+    shown: 12,
+};
 
 /// How bytes are cut.
 #[derive(Clone, Copy, Debug)]
@@ -93,7 +99,7 @@ impl Talk {
                 catalog: &mut self.catalog,
                 held: Some(&mut self.held),
                 pinned: false,
-                feeds_sequence: false,
+                traits: Traits::default(),
                 spare: &mut Vec::new(),
                 made: &mut Vec::new(),
             };
@@ -113,10 +119,14 @@ impl Talk {
     pub(super) fn server(&mut self, bytes: &[u8]) {
         for piece in cut(bytes, &mut self.pieces) {
             let parameters = &mut self.parameters;
-            let held = &mut self.held;
-            let out = self.conversation.server(piece, held, &mut |name, value| {
-                parameters.push((name.to_vec(), value.to_vec()));
-            });
+            let mut lent = Lent {
+                held: &mut self.held,
+                on_parameter: &mut |name, value| {
+                    parameters.push((name.to_vec(), value.to_vec()));
+                },
+                pids: Some(PIDS),
+            };
+            let out = self.conversation.server(piece, &mut lent);
             self.to_client.extend_from_slice(&out.head);
             let mut at = 0;
             for edit in out.edits {
@@ -128,6 +138,9 @@ impl Talk {
             }
             if out.stale_plan {
                 self.conversation.retire_statements(&mut self.catalog);
+            }
+            if out.redefined {
+                self.catalog.renew();
             }
             self.to_client.extend_from_slice(&piece[at..out.end]);
             self.cycles += out.cycles;

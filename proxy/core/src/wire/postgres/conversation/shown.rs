@@ -1,16 +1,24 @@
-//! Error messages in which the server calls a statement by the name that weir gave it: the client gets to see its own name.
+//! Server messages in which something is called otherwise than the client knows it: the client gets to see what it knows.
 //!
-//! PostgreSQL quotes statement names in the text of a few errors (26000, 42P05, 08P01 at Bind) and in contexts. The rest of a
-//! message is left as it is, and so is a name that is not of a statement of this session.
+//! PostgreSQL quotes statement names in the text of a few errors (26000, 42P05, 08P01 at Bind) and in contexts: there weir's names
+//! become the session's own. A notification says which process it is from: where that is the session itself, it gets the number
+//! that the client has from its login, so that a client knows its own notifications. All else is left as it is.
 
 use memchr::memmem;
 
 use super::super::statements::catalog::{NAME_LEN, NAME_PREFIX, hash_of};
 use super::super::statements::session::Statements;
 use super::naming::NOBODYS;
+use super::server::Pids;
+
+/// The body of a NotificationResponse of the session's own, with the number that the client knows; `None`: it is somebody else's.
+pub(super) fn own_pid(pids: Pids, body: &[u8]) -> Option<Vec<u8>> {
+    let rest = body.strip_prefix(&pids.real.to_be_bytes())?;
+    Some([&pids.shown.to_be_bytes(), rest].concat())
+}
 
 /// The body of an ErrorResponse with the session's own names in it; `None` where nothing is to be changed.
-pub(super) fn restore(statements: &Statements, body: &[u8]) -> Option<Vec<u8>> {
+pub(super) fn own_names(statements: &Statements, body: &[u8]) -> Option<Vec<u8>> {
     let mut out = Vec::new();
     let mut done = 0;
     for at in memmem::find_iter(body, NAME_PREFIX) {

@@ -1,6 +1,6 @@
-//! Names of weir's in error messages: the client sees its own.
+//! Names and numbers of weir's in server messages: the client sees its own.
 
-use super::kit::{Talk, bind, error_saying, everywhere, message, parse, server};
+use super::kit::{PIDS, Talk, bind, client, error_saying, everywhere, message, parse, server};
 use crate::wire::postgres::statements::catalog::{Hash, name_of};
 
 /// A session whose statement `name` the backend has.
@@ -70,5 +70,19 @@ fn an_error_that_is_too_long_to_be_kept_streams_through() {
         assert_eq!(talk.violation, None);
         assert!(talk.conversation.releasable());
         assert!(talk.to_client.len() > crate::limits::SERVER_INSPECT_MAX);
+    });
+}
+
+#[test]
+fn a_notification_of_ones_own_comes_from_the_number_that_the_login_gave() {
+    let notification = |pid: u32| message(b'A', &[&pid.to_be_bytes()[..], b"chan\0hm\0"].concat());
+    everywhere(|mut talk| {
+        talk.conversation.start_lend();
+        talk.server(&[notification(PIDS.real), notification(PIDS.real + 1)].concat());
+        talk.client(&client("Q"));
+        talk.server(&[server("T D"), notification(PIDS.real), server("C ZI")].concat());
+        let first = [notification(PIDS.shown), notification(PIDS.real + 1)].concat();
+        let second = [server("T D"), notification(PIDS.shown), server("C ZI")].concat();
+        assert_eq!(talk.to_client, [first, second].concat());
     });
 }
