@@ -2,7 +2,7 @@
 
 use super::super::figures::{Cells, Figure, Verdicts, at};
 use super::super::plan::{Behind, Plan, Resume, Shape, Variant};
-use super::{Scale, WEIR};
+use super::{EPOLL, Scale, WEIR};
 use crate::load::{Statement, Weighted, Work};
 use crate::model::{Cell, Verdict};
 use crate::subjects::Kind;
@@ -49,7 +49,7 @@ pub fn plan(scale: &Scale) -> Plan {
     let variant = Variant {
         behind: Behind::Postgres,
         side: Some(("the fleet beside it".to_owned(), fleet)),
-        ..Variant::new(NAME, storm, &[Kind::Weir]).tls(Some(Resume::Yes), true)
+        ..Variant::new(NAME, storm, &[Kind::Weir, Kind::WeirEpoll]).tls(Some(Resume::Yes), true)
     };
     Plan {
         name: "soak",
@@ -70,10 +70,17 @@ pub fn plan(scale: &Scale) -> Plan {
 fn judge(cells: &[Cell]) -> Vec<Verdict> {
     let cells = Cells(cells);
     let mut out = Verdicts::default();
-    let place = at(NAME, WEIR);
+    for subject in [WEIR, EPOLL] {
+        flat(cells, subject, &mut out);
+    }
+    out.0
+}
+
+fn flat(cells: Cells<'_>, subject: &str, out: &mut Verdicts) {
+    let place = at(NAME, subject);
     let growth = cells.value(place, |cell| growth(&cell.usage.as_ref()?.rss_over_time));
     out.at_most(
-        "resident memory: last quarter / second quarter",
+        &format!("resident memory, {subject}: last quarter / second quarter"),
         growth,
         1.05,
         "ratio",
@@ -83,12 +90,11 @@ fn judge(cells: &[Cell]) -> Vec<Verdict> {
     });
     let most = STORM + FLEET + super::super::plan::POOL as usize + SPARE;
     out.at_most(
-        "open descriptors at the end",
+        &format!("open descriptors at the end, {subject}"),
         open,
         most as f64,
         "descriptors",
     );
-    out.0
 }
 
 /// Median of the last quarter over that of the second: the first one fills pools and caches.
