@@ -34,9 +34,11 @@ pub(super) struct Buffers {
 
 impl Buffers {
     pub(super) fn new() -> Buffers {
+        let data = Pages::new(usize::from(COUNT) * SIZE);
+        data.touch();
         let mut buffers = Buffers {
             entries: Pages::new(usize::from(COUNT) * size_of::<BufRingEntry>()),
-            data: Pages::new(usize::from(COUNT) * SIZE),
+            data,
             tail: 0,
             offered: 0,
             pinned: vec![false; usize::from(COUNT)],
@@ -177,6 +179,16 @@ impl Pages {
             at,
             layout,
             leaked: false,
+        }
+    }
+}
+
+impl Pages {
+    /// Makes every page resident now: the kernel goes through all buffers in turn, and queries should not wait for page faults.
+    fn touch(&self) {
+        for page in (0..self.layout.size()).step_by(PAGE) {
+            // SAFETY: inside the allocation, which nobody else knows yet. Volatile, since writing zeros over zeros would be left out.
+            unsafe { self.at.as_ptr().add(page).write_volatile(0) };
         }
     }
 }

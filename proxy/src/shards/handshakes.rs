@@ -116,7 +116,7 @@ impl<M: Machine, I: Io> Driver<M, I> {
     /// The alert is on its way to the peer; the operator hears the cause.
     pub(super) fn tls_failed(&mut self, key: Key, error: &rustls::Error) {
         let side = match self.sockets.get_mut(key) {
-            Some(socket) if socket.connecting_to.is_some() => "with the target",
+            Some(socket) if socket.target.is_some() => "with the target",
             _ => "with a client",
         };
         self.sink.note(

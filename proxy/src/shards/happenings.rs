@@ -65,22 +65,22 @@ impl<M: Machine, I: Io> Driver<M, I> {
         socket.connecting = false;
         match result {
             Ok(()) => {
-                socket.addresses = Vec::new();
+                if let Some(target) = socket.target.as_mut() {
+                    target.others = Vec::new();
+                }
                 let read = socket.read;
                 self.io.read(key, read);
                 self.tell(Event::Connected { conn });
             }
             Err(error) => {
-                let address = socket
-                    .connecting_to
-                    .map_or_else(String::new, |a| a.to_string());
-                let left = std::mem::take(&mut socket.addresses);
+                let target = socket.target.take().unwrap_or_default();
+                let address = target.address.map_or_else(String::new, |a| a.to_string());
                 socket.conn = None;
                 self.release(key);
                 // The next address needs a socket, and so a key, of its own.
                 let next = self.sockets.insert(conn);
                 if let Some(socket) = self.sockets.get_mut(next) {
-                    socket.addresses = left;
+                    socket.target = Some(target);
                 }
                 self.connect_next(next, &format!("{address}: {error}"));
                 self.do_ops();
@@ -229,7 +229,7 @@ impl<M: Machine, I: Io> Driver<M, I> {
         let Some(socket) = self.sockets.remove(key) else {
             return;
         };
-        let Some((to, body)) = socket.moving else {
+        let Some((to, body)) = socket.moving.map(|moving| *moving) else {
             return;
         };
         let whole = socket

@@ -9,6 +9,7 @@ use weir_core::seam::{Close, Event, Lost, Op, TlsRole};
 use super::hash::Request;
 use super::machine::{Machine, Todo};
 use super::mailbox::Letter;
+use super::sockets::Target;
 use super::{Driver, Later, Source};
 use crate::io::{Ended, Io, Key, Piece};
 use crate::report::Level;
@@ -93,7 +94,7 @@ impl<M: Machine, I: Io> Driver<M, I> {
             self.put_letter(to, Letter::MoveFailed { body });
             return;
         }
-        socket.moving = Some((to, body));
+        socket.moving = Some(Box::new((to, body)));
         self.io.detach(key);
     }
 
@@ -227,7 +228,10 @@ impl<M: Machine, I: Io> Driver<M, I> {
         addresses.reverse();
         let key = self.sockets.insert(conn);
         if let Some(socket) = self.sockets.get_mut(key) {
-            socket.addresses = addresses;
+            socket.target = Some(Box::new(Target {
+                address: None,
+                others: addresses,
+            }));
         }
         self.connect_next(key, "its host name has no address (yet); check the target group's host and the name service");
     }
@@ -241,7 +245,7 @@ impl<M: Machine, I: Io> Driver<M, I> {
             self.sockets.remove(key);
             return;
         };
-        let Some(address) = socket.addresses.pop() else {
+        let Some(address) = socket.target.as_mut().and_then(|t| t.others.pop()) else {
             self.sockets.remove(key);
             self.later.push_back(Later::ConnectFailed(
                 conn,
@@ -252,7 +256,7 @@ impl<M: Machine, I: Io> Driver<M, I> {
         match crate::sys::stream_socket(&address) {
             Ok(fd) => {
                 if let Some(socket) = self.sockets.get_mut(key) {
-                    socket.connecting_to = Some(address);
+                    socket.target.get_or_insert_default().address = Some(address);
                     socket.connecting = true;
                 }
                 self.io.connect(key, fd, address);

@@ -38,12 +38,19 @@ pub(super) struct Socket<B> {
     pub(super) releasing: bool,
     /// The listener it came in by; of clients only.
     pub(super) listener: u16,
-    /// The address it was connected to; of targets only.
-    pub(super) connecting_to: Option<SocketAddr>,
-    /// Addresses that have not been tried yet, the next one last.
-    pub(super) addresses: Vec<SocketAddr>,
+    /// Where it was connected to; of targets only. Apart, since there are many more clients.
+    pub(super) target: Option<Box<Target>>,
     /// Where it goes, and the core's side of it.
-    pub(super) moving: Option<(ShardId, B)>,
+    pub(super) moving: Option<Box<(ShardId, B)>>,
+}
+
+/// What is known of a target's addresses.
+#[derive(Default)]
+pub(super) struct Target {
+    /// The address it was connected to.
+    pub(super) address: Option<SocketAddr>,
+    /// Addresses that have not been tried yet, the next one last.
+    pub(super) others: Vec<SocketAddr>,
 }
 
 /// All sockets of a shard, by key and by the core's name.
@@ -80,8 +87,7 @@ impl<B> Sockets<B> {
             finished: false,
             releasing: false,
             listener: 0,
-            connecting_to: None,
-            addresses: Vec::new(),
+            target: None,
             moving: None,
         };
         let index = match self.free.pop() {

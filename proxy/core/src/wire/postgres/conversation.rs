@@ -40,7 +40,7 @@ pub struct Conversation {
     server: ServerStream,
 }
 
-const _: () = assert!(size_of::<Conversation>() <= 160);
+const _: () = assert!(size_of::<Conversation>() <= 128);
 
 impl Default for Conversation {
     fn default() -> Conversation {

@@ -4,8 +4,8 @@
 
 use std::collections::VecDeque;
 
-/// Entries kept without a heap: a long batch of a driver fits, and a client with nothing in flight stays small.
-const INLINE: usize = 34;
+/// Entries kept without a heap: two batches of a driver fit, and a client with nothing in flight stays small.
+const INLINE: usize = 10;
 
 /// What was sent to the server.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
