@@ -87,6 +87,17 @@ pub const STATEMENTS_PER_SESSION_MAX: usize = 1024;
 pub const STATEMENTS_PER_SESSION_BYTES_MAX: usize = 1 << 20;
 /// Shared statements that one backend holds: each costs its server some ten KiB of plan. The least recently used goes.
 pub const STATEMENTS_PER_BACKEND_MAX: usize = 500;
+/// A setting's name that is followed, bytes: PostgreSQL's longest has some 40, names of one's own have two parts of 63 at most.
+pub const SETTING_NAME_MAX: usize = 128;
+/// A setting's value that is followed, bytes as written in SQL: a `search_path` of some dozens of schemas.
+pub const SETTING_VALUE_MAX: usize = 1024;
+/// Settings that one session has made and that are replayed, by number; drivers make a handful. Beyond it the session is pinned.
+pub const SETTINGS_PER_SESSION_MAX: usize = 64;
+/// The same, bytes of names and values: they are sent again with a request when another session has used the backend.
+pub const SETTINGS_PER_SESSION_BYTES_MAX: usize = 4096;
+/// Changes of settings and savepoints of one session that are not settled yet (unanswered, or in an open transaction); beyond it
+/// the session is pinned.
+pub const SETTING_CHANGES_MAX: usize = 256;
 /// Longest message either side may announce, bytes: PostgreSQL's MaxAllocSize − 1.
 pub const MESSAGE_MAX: u32 = 0x3fff_ffff;
 /// Messages that may be under way from one client and unanswered: one byte each; past it the client is not read.

@@ -179,7 +179,7 @@ fn one_client(run: &Run, client: &Client) -> Result<(), String> {
     if !client.logged_in {
         return login(run, client);
     }
-    let alone = alone(run, client);
+    let (alone, server) = alone(run, client);
     let zone = run.faults.reloads > 0;
     let (told, expected) = (reported(&client.told, zone), reported(&alone.told, zone));
     if told != expected {
@@ -194,7 +194,13 @@ fn one_client(run: &Run, client: &Client) -> Result<(), String> {
             continue;
         }
         if allowed(run, client, message, i + 1 == saw.len()) {
-            return Ok(());
+            // What came behind an error that it would not have met alone may differ in anything.
+            let last = wire::error_field(&message[5..], b'V') == Some("FATAL");
+            return if last {
+                settings_seen(run, client, &server)
+            } else {
+                Ok(())
+            };
         }
         let context: Vec<String> = saw[i.saturating_sub(3)..i]
             .iter()
@@ -229,6 +235,27 @@ fn one_client(run: &Run, client: &Client) -> Result<(), String> {
     {
         return Err("was cut off without a word".to_owned());
     }
+    settings_seen(run, client, &server)
+}
+
+/// Every statement has seen the settings that it would have seen alone.
+fn settings_seen(run: &Run, client: &Client, alone: &Server) -> Result<(), String> {
+    let zone = run.faults.reloads > 0;
+    let id = client.who.id;
+    for (at, seen) in run.server.shared.seen.range((id, 0)..=(id, u64::MAX)) {
+        let Some(should) = alone.shared.seen.get(at) else {
+            continue;
+        };
+        for (name, value) in seen {
+            let expected = should.get(name);
+            if expected != Some(value) && !(zone && name == "TimeZone") {
+                let number = at.1;
+                return Err(format!(
+                    "statement {number} has seen {name} = {value:?}, alone it would have seen {expected:?}"
+                ));
+            }
+        }
+    }
     Ok(())
 }
 
@@ -261,6 +288,7 @@ fn allowed(run: &Run, client: &Client, message: &[u8], last: bool) -> bool {
         "08000" => lending.borrow_timeout.is_some(),
         "57014" => cancels && !fatal,
         "57P01" => last && fatal && (run.faults.kills > 0 || draining),
+        "08006" if run.server.shared.config.fickle > 0 => last && fatal,
         "08006" | "08001" | "08004" => last && fatal && troubled,
         "57P05" | "25P03" => last && fatal && run.settings.idle_client_timeout.is_some(),
         _ => false,
@@ -311,8 +339,16 @@ fn login(run: &Run, client: &Client) -> Result<(), String> {
 fn normalised(bytes: &[u8], without_zone: bool) -> (Vec<Vec<u8>>, Vec<u8>) {
     let (messages, used) = wire::split_messages(bytes);
     let mut kept = Vec::new();
+    let mut zone_shown = false;
     for message in messages {
         let mut message = message.to_vec();
+        if message[0] == b'T' {
+            let name = &message[7..];
+            zone_shown = name.to_ascii_lowercase().starts_with(b"timezone\0");
+        }
+        if message[0] == b'D' && zone_shown && without_zone {
+            continue;
+        }
         if message[0] == b'S' && without_zone && message[5..].starts_with(b"TimeZone\0") {
             continue;
         }
@@ -333,13 +369,14 @@ fn reported(told: &[Vec<u8>], without_zone: bool) -> BTreeSet<String> {
 }
 
 /// Plays a client's script alone against a fresh server, with the same cancels.
-fn alone(run: &Run, client: &Client) -> Client {
+fn alone(run: &Run, client: &Client) -> (Client, Server) {
     let config = ServerConfig {
         auth: AuthKind::Trust,
         tls: false,
         max_minor: 2,
         statement_time: 0,
         deaf_discard: false,
+        fickle: 0,
         ..run.server.shared.config.clone()
     };
     let mut server = Server::new(config, Rng::new(1));
@@ -390,7 +427,7 @@ fn alone(run: &Run, client: &Client) -> Client {
             }
         }
         if quiet {
-            return twin;
+            return (twin, server);
         }
     }
 }

@@ -176,6 +176,7 @@ fn server(rng: &mut Rng, tls: bool) -> ServerConfig {
         max_connections: 100,
         statement_time: *rng.pick(&[0, 10_000, 500_000]),
         deaf_discard: false,
+        fickle: *rng.pick(&[0, 0, 0, 0, 5, 30]),
     }
 }
 

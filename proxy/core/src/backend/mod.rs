@@ -6,7 +6,7 @@ use crate::ids::{ConnId, GroupId, Now, ShardId};
 use crate::pool::Waiter;
 use crate::profile::{Known, Profile};
 use crate::timers::Timer;
-use crate::wire::{BackendLogin, Damage, Errand, Frames, Held, Mend, Quiet};
+use crate::wire::{BackendLogin, Damage, Errand, Frames, Held, Mend, Quiet, SessionState};
 
 /// Where a backend is in its life.
 pub enum State {
@@ -118,6 +118,10 @@ pub struct Backend {
     pub known: Arc<Known>,
     /// Parameters that differ from [`Backend::known`] now.
     pub drift: Vec<Parameter>,
+    /// The settings that its session has; `None`: those of a new one.
+    pub holds: Option<Arc<SessionState>>,
+    /// It has been asked to take over others and has not answered: what it holds is not known.
+    pub replaying: bool,
     /// The server's key for cancel requests.
     pub key: Option<(u32, Vec<u8>)>,
     /// The cancel request that is on its way.
@@ -158,6 +162,8 @@ impl Backend {
             deadline: Some(deadline),
             known: Arc::default(),
             drift: Vec::new(),
+            holds: None,
+            replaying: false,
             key: None,
             errand: None,
             congested: false,

@@ -34,6 +34,17 @@ pub struct Recalled {
     pub permits: u32,
 }
 
+/// A backend that nobody has.
+#[derive(Debug)]
+pub struct Idle {
+    /// Which one.
+    pub backend: ConnId,
+    /// Whom it can serve.
+    pub profile: Arc<Profile>,
+    /// Tells the settings apart that its session has; 0: those of a new one.
+    pub mark: u64,
+}
+
 /// One shard's books for one group.
 #[derive(Default)]
 pub struct Pool {
@@ -41,8 +52,8 @@ pub struct Pool {
     pub permits: u32,
     /// Backends open, being opened or being mended; never more than [`Pool::permits`].
     pub open: u32,
-    /// Idle backends with their profiles, the one used last at the end: it is the warmest, and the others may age away.
-    pub idle: Vec<(ConnId, Arc<Profile>)>,
+    /// Idle backends, the one used last at the end: it is the warmest, and the others may age away.
+    pub idle: Vec<Idle>,
     /// Backends being opened, with their profiles.
     pub opening: Vec<(ConnId, Arc<Profile>)>,
     /// Backends that the server is about to close; still counted in [`Pool::open`].
@@ -109,13 +120,20 @@ impl Pool {
         }
     }
 
-    /// Takes the warmest idle backend of that profile.
-    pub fn take_idle(&mut self, profile: &Arc<Profile>) -> Option<ConnId> {
-        let at = self
-            .idle
-            .iter()
-            .rposition(|(_, p)| Arc::ptr_eq(p, profile))?;
-        Some(self.idle.remove(at).0)
+    /// Takes the warmest idle backend of that profile whose settings have that mark, else the warmest one of the profile.
+    pub fn take_idle(&mut self, profile: &Arc<Profile>, mark: u64) -> Option<ConnId> {
+        let mut found = None;
+        for (at, idle) in self.idle.iter().enumerate().rev() {
+            if !Arc::ptr_eq(&idle.profile, profile) {
+                continue;
+            }
+            if idle.mark == mark {
+                found = Some(at);
+                break;
+            }
+            found = found.or(Some(at));
+        }
+        Some(self.idle.remove(found?).backend)
     }
 
     /// Takes the coldest idle backend of any profile.
@@ -123,18 +141,20 @@ impl Pool {
         if self.idle.is_empty() {
             None
         } else {
-            Some(self.idle.remove(0).0)
+            Some(self.idle.remove(0).backend)
         }
     }
 
     /// Strikes one backend from the idle ones; whether it was there.
     pub fn forget_idle(&mut self, backend: ConnId) -> bool {
-        remove(&mut self.idle, backend)
+        let at = self.idle.iter().position(|i| i.backend == backend);
+        at.map(|at| self.idle.remove(at)).is_some()
     }
 
     /// Strikes one backend from those being opened; whether it was there.
     pub fn forget_opening(&mut self, backend: ConnId) -> bool {
-        remove(&mut self.opening, backend)
+        let at = self.opening.iter().position(|(id, _)| *id == backend);
+        at.map(|at| self.opening.remove(at)).is_some()
     }
 
     /// What has been promised to `to`.
@@ -177,16 +197,6 @@ impl Pool {
     }
 }
 
-fn remove(list: &mut Vec<(ConnId, Arc<Profile>)>, backend: ConnId) -> bool {
-    match list.iter().position(|(id, _)| *id == backend) {
-        Some(at) => {
-            list.remove(at);
-            true
-        }
-        None => false,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -196,6 +206,13 @@ mod tests {
         ConnId {
             slot,
             generation: 0,
+        }
+    }
+    fn idle(slot: u32, profile: &Arc<Profile>, mark: u64) -> Idle {
+        Idle {
+            backend: conn(slot),
+            profile: Arc::clone(profile),
+            mark,
         }
     }
     fn profile(user: &str) -> Arc<Profile> {
@@ -210,14 +227,20 @@ mod tests {
     #[test]
     fn the_warmest_backend_of_the_profile_is_lent_and_the_coldest_evicted() {
         let (a, b) = (profile("a"), profile("b"));
-        let idle = vec![(conn(1), a.clone()), (conn(2), a.clone()), (conn(3), b)];
+        let idle = vec![
+            idle(1, &a, 0),
+            idle(2, &a, 0),
+            idle(3, &a, 7),
+            idle(4, &b, 9),
+        ];
         let mut pool = Pool {
             idle,
             ..Pool::default()
         };
-        assert_eq!(pool.take_idle(&a), Some(conn(2)));
+        assert_eq!(pool.take_idle(&a, 0), Some(conn(2)));
+        assert_eq!(pool.take_idle(&a, 9), Some(conn(3)));
         assert_eq!(pool.take_coldest(), Some(conn(1)));
-        assert_eq!(pool.take_idle(&a), None);
+        assert_eq!(pool.take_idle(&a, 0), None);
     }
 
     #[test]

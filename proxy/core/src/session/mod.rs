@@ -1,7 +1,7 @@
 //! One client: where it is in its life, what it waits for, what pins it.
 //!
 //! The books of one session, no more: what its bytes mean is the wire's business, who lends it a backend the shard's.
-//! (A ledger of state that can be replayed will live here; until then all state pins.)
+//! (Its ledger of settings that can be replayed is part of the wire's conversation, since it follows the server's answers.)
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use crate::ids::{ConnId, GroupId, ListenerId, Now};
 use crate::pins::{PinReason, Pins};
 use crate::profile::{Known, Profile};
 use crate::timers::Timer;
-use crate::wire::{ClientLogin, Conversation};
+use crate::wire::{ClientLogin, Conversation, Parameters};
 
 /// Reasons that no reset undoes: what the session has done may live on in the server process, so the backend is closed.
 pub const BEYOND_RESET: Pins = Pins(
@@ -86,6 +86,8 @@ pub struct Client {
     pub profile: Option<Arc<Profile>>,
     /// The server parameters that it has been told.
     pub told: Option<Arc<Known>>,
+    /// What it has been told since then and differs.
+    pub heard: Parameters,
     /// What its byte stream is in the middle of.
     pub conversation: Conversation,
     /// The backend it has.
@@ -138,6 +140,7 @@ impl Client {
             long_key: false,
             profile: None,
             told: None,
+            heard: Parameters::new(),
             conversation: Conversation::new(),
             lent: None,
             wait: None,

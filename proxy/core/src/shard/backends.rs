@@ -4,12 +4,13 @@ use std::sync::Arc;
 
 use super::login::key_number;
 use super::{Conn, Shard};
-use crate::backend::{Link, State};
+use crate::backend::{Link, Parameter, State};
 use crate::ids::{ConnId, GroupId, Now};
 use crate::limits::LEAVE_TIMEOUT;
+use crate::pins::PinReason;
 use crate::pool::Waiter;
 use crate::seam::{Close, Lost, Op, Trace};
-use crate::wire::{Heard, Lent, Pids, errors, goodbye};
+use crate::wire::{FromServer, Heard, Lent, Pids, errors, goodbye};
 
 impl Shard {
     pub(super) fn backend_received(&mut self, now: Now, id: ConnId, bytes: &[u8]) {
@@ -37,6 +38,9 @@ impl Shard {
         else {
             return;
         };
+        if client.conversation.replaying() {
+            return self.answers_to_replay(now, id, client_id, bytes);
+        }
         let mut held = core::mem::take(&mut backend.held);
         let pids = backend.key.as_ref().map(|(real, _)| Pids {
             real: *real,
@@ -49,8 +53,23 @@ impl Shard {
         };
         let read = client.conversation.server(bytes, &mut lent);
         backend.held = held;
+        self.pass_answers(now, id, client_id, read);
+    }
+
+    /// What came of a backend's bytes goes to its client.
+    pub(super) fn pass_answers(
+        &mut self,
+        now: Now,
+        id: ConnId,
+        client_id: ConnId,
+        read: FromServer,
+    ) {
+        let Some(client) = self.client(client_id) else {
+            return;
+        };
+        let lost = client.conversation.settings_lost();
         if read.stale_plan {
-            client.conversation.retire_statements(&mut self.catalog);
+            self.retire_statements(client_id);
         }
         if read.redefined {
             self.catalog.renew();
@@ -74,6 +93,9 @@ impl Shard {
         {
             client.bereaved = true;
         }
+        if lost {
+            self.pin_for(client_id, PinReason::Setting);
+        }
         if read.resume_client {
             // What was kept back until this answer can go on.
             self.requests(now, client_id, &[]);
@@ -82,6 +104,12 @@ impl Shard {
             self.unhush_if_owing_less(client_id);
         }
         self.maybe_release(now, client_id);
+    }
+
+    fn retire_statements(&mut self, client: ConnId) {
+        if let Some(Conn::Client(client)) = self.table.get(client) {
+            client.conversation.retire_statements(&mut self.catalog);
+        }
     }
 
     /// Forwards a part of the bytes at hand.
@@ -136,12 +164,13 @@ impl Shard {
         let Some(pool) = self.pool(group) else { return };
         if !whole {
             pool.forget_idle(id);
-        } else if !pool.idle.iter().any(|(idle, _)| *idle == id) {
+        } else if !pool.idle.iter().any(|idle| idle.backend == id) {
             self.give_back(now, id);
         }
     }
 
-    /// An idle backend's parameters have changed: that is what its server says from now on, to everyone of its profile.
+    /// A backend's parameters have changed that its session has not set: that is what its server says from now on, to everyone of its
+    /// profile.
     pub(super) fn settle_drift(&mut self, id: ConnId) {
         let Some(backend) = self.backend(id) else {
             return;
@@ -149,7 +178,15 @@ impl Shard {
         if backend.drift.is_empty() {
             return;
         }
-        let drift = core::mem::take(&mut backend.drift);
+        let sets = |name: &[u8]| backend.holds.as_ref().is_some_and(|s| s.sets(name));
+        let (own, drift) = core::mem::take(&mut backend.drift)
+            .into_iter()
+            .partition(|(name, _)| sets(name));
+        backend.drift = own;
+        let drift: Vec<Parameter> = drift;
+        if drift.is_empty() {
+            return;
+        }
         let (profile, changed) = (Arc::clone(&backend.profile), backend.known.with(&drift));
         let (known, news) = self.profiles.learn(&profile, changed);
         if let Some(backend) = self.backend(id) {

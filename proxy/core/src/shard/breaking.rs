@@ -66,7 +66,7 @@ impl Shard {
         if client.pins.0 & BEYOND_RESET.0 != 0 {
             return Some(Aftermath::Close("client left state that no reset undoes"));
         }
-        let drifted = self.backend(id).is_some_and(|b| !b.drift.is_empty());
+        let drifted = !self.holds_as_said(id, client);
         let busy = !talk.settled();
         let transaction = busy || !talk.idle();
         let state = !client.holds().is_empty() || drifted;
@@ -128,6 +128,8 @@ impl Shard {
             if damage.state {
                 backend.used = Used::ByNobody;
                 backend.held.clear();
+                backend.holds = None;
+                backend.replaying = false;
             }
             let (mend, bytes) = Mend::start(damage, nonce, frames);
             backend.state = State::Mending(Box::new(mend));

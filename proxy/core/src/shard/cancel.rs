@@ -68,6 +68,11 @@ impl Shard {
     fn cancel_client(&mut self, now: Now, id: ConnId) -> Option<ConnId> {
         let client = self.client(id)?;
         match client.lent {
+            Some(_) if client.conversation.replaying() => {
+                // What is to be hit has not begun, and what has must not be hit.
+                client.cancel_when_lent = true;
+                None
+            }
             Some(backend) if !client.conversation.owes_nothing() => {
                 self.stats.cancels += 1;
                 self.send_errand(now, backend);

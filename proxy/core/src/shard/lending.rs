@@ -6,11 +6,10 @@ use super::{Conn, Shard};
 use crate::backend::State;
 use crate::ids::{ConnId, GroupId, Now};
 use crate::limits::QUEUE_SKIPS_MAX;
-use crate::pins::PinReason;
-use crate::pool::Waiter;
+use crate::pool::{Idle, Waiter};
 use crate::profile::Known;
-use crate::session::{AtGate, Phase, hush};
-use crate::wire::{Damage, Frames, changed_parameters};
+use crate::session::{AtGate, Client, Phase, hush};
+use crate::wire::{Damage, Frames};
 
 /// How many later waiters are looked at for one that a free backend of another profile could serve.
 const LOOK_AHEAD: usize = 64;
@@ -28,6 +27,7 @@ impl Shard {
     pub(super) fn lend_at_once(&mut self, now: Now, id: ConnId) -> Option<ConnId> {
         let client = self.client(id)?;
         let (group, profile) = (client.group, client.profile.clone()?);
+        let mark = mark_of(client);
         let fresh = client.wants_fresh;
         if fresh || self.gated(group) {
             return None;
@@ -36,7 +36,7 @@ impl Shard {
         if pool.waiting > 0 {
             return None;
         }
-        let backend = pool.take_idle(&profile)?;
+        let backend = pool.take_idle(&profile, mark)?;
         self.lend(now, id, backend, now);
         Some(backend)
     }
@@ -154,7 +154,10 @@ impl Shard {
         if matches!(client.phase, Phase::Joining) {
             return self.profiles.known(&profile).map(Service::Greeting);
         }
-        self.pool(group)?.take_idle(&profile).map(Service::Backend)
+        let mark = mark_of(client);
+        self.pool(group)?
+            .take_idle(&profile, mark)
+            .map(Service::Backend)
     }
 
     fn serve_client(&mut self, now: Now, group: GroupId, id: ConnId, service: Service) {
@@ -191,7 +194,6 @@ impl Shard {
         };
         backend.state = State::Lent(id);
         backend.used = backend.used.and_by(id);
-        let known = Arc::clone(&backend.known);
         let backend_full = backend.congested;
         let Some(client) = self.client(id) else {
             return;
@@ -199,23 +201,14 @@ impl Shard {
         client.lent = Some(backend_id);
         client.wants_fresh = false;
         client.conversation.start_lend();
-        let pending = core::mem::take(&mut client.pending);
+        let mut pending = core::mem::take(&mut client.pending);
         let by_name = core::mem::take(&mut client.pending_by_name);
-        let (congested, cancel) = (
-            client.congested,
-            core::mem::take(&mut client.cancel_when_lent),
-        );
-        let news = match &client.told {
-            Some(told) if !Arc::ptr_eq(told, &known) => {
-                changed_parameters(&told.parameters, &known.parameters)
-            }
-            _ => Vec::new(),
-        };
-        client.told = Some(known);
-        self.send(id, news);
+        let congested = client.congested;
+        self.bring_settings(id, backend_id);
         if by_name {
             self.send_again(backend_id, id, &pending);
-        } else {
+        } else if !pending.is_empty() {
+            self.with_replay(&mut pending);
             self.send(backend_id, pending);
         }
         if congested {
@@ -225,7 +218,11 @@ impl Shard {
             self.hush(id, hush::BACKEND_FULL);
         }
         self.unhush(id, hush::WAITING);
-        if cancel {
+        // A cancel must not hit what brings the backend to the client's settings.
+        if let Some(client) = self.client(id)
+            && !client.conversation.replaying()
+            && core::mem::take(&mut client.cancel_when_lent)
+        {
             self.send_errand(now, backend_id);
         }
     }
@@ -244,15 +241,7 @@ impl Shard {
         };
         let held = !client.holds().is_empty();
         let doubtful = client.conversation.stray_ready();
-        if self
-            .backend(backend_id)
-            .is_some_and(|b| !b.drift.is_empty())
-            && !held
-        {
-            self.pin_for(id, PinReason::ParameterChanged);
-            return self.maybe_drain_client(now, id);
-        }
-        if held {
+        if held || !self.settle_settings(id, backend_id) {
             return self.maybe_drain_client(now, id);
         }
         self.release(now, id, backend_id);
@@ -311,6 +300,7 @@ impl Shard {
             backend.opened_at,
             Arc::clone(&backend.profile),
         );
+        let mark = backend.holds.as_ref().map_or(0, |s| s.mark());
         let lifetime = self
             .group(group)
             .and_then(|g| g.lending.connection_lifetime);
@@ -327,8 +317,17 @@ impl Shard {
             return;
         }
         let Some(pool) = self.pool(group) else { return };
-        pool.idle.push((id, profile));
+        pool.idle.push(Idle {
+            backend: id,
+            profile,
+            mark,
+        });
         self.arm_backend(now, id);
         self.serve(now, group);
     }
+}
+
+/// The mark of the settings that a client's session has.
+fn mark_of(client: &Client) -> u64 {
+    client.conversation.session_state().map_or(0, |s| s.mark())
 }

@@ -14,6 +14,7 @@ mod login;
 mod mailroom;
 mod opening;
 mod permits;
+mod states;
 mod stats;
 mod time;
 mod words;
@@ -105,6 +106,8 @@ pub struct Shard {
     /// Room that conversations borrow.
     spare: Vec<u8>,
     made: Vec<u8>,
+    /// What brings the backend that has just been lent to its client's settings.
+    replay: Vec<u8>,
     ops: VecDeque<Op>,
     stats: Stats,
 }
@@ -136,6 +139,7 @@ impl Shard {
             draft: Vec::new(),
             spare: Vec::new(),
             made: Vec::new(),
+            replay: Vec::new(),
             ops: VecDeque::new(),
             stats: Stats::default(),
         };

@@ -39,6 +39,10 @@ pub struct Stats {
     pub backends_moved: u64,
     /// Cancel requests that reached a running query.
     pub cancels: u64,
+    /// Times a backend was brought to its client's settings.
+    pub replays: u64,
+    /// Of those, times its server refused.
+    pub replays_refused: u64,
     /// Sessions that were pinned, by [`crate::pins::PinReason`] number.
     pub pins: [u64; 32],
 }

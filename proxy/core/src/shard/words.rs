@@ -94,6 +94,7 @@ impl Shard {
         if let Some(mut read) = self.read_again(backend, id, bytes) {
             let body = bytes.get(read.start..read.end).unwrap_or(&[]);
             read.head.extend_from_slice(body);
+            self.with_replay(&mut read.head);
             self.send(backend, read.head);
         }
     }
@@ -109,6 +110,7 @@ impl Shard {
     /// what goes in front of them: a second piece costs more than the copy.
     pub(super) fn send_on(&mut self, to: ConnId, read: FromClient, bytes: &[u8], offset: usize) {
         let (mut head, start, end) = (read.head, read.start, read.end);
+        self.with_replay(&mut head);
         if head.is_empty() {
             self.give_spare(head);
             return self.forward(to, offset + start, offset + end);

@@ -7,13 +7,16 @@ pub mod postgres;
 
 pub use postgres::backend_login::{BackendIdentity, BackendLogin, BackendStep};
 pub use postgres::client_login::{ClientLogin, LoginStep};
-pub use postgres::conversation::{ClientEnd, Conversation, FromClient, Lent, Pids};
+pub use postgres::conversation::{
+    ClientEnd, Conversation, FromClient, FromServer, Lent, Pids, Replayed,
+};
 pub use postgres::errand::{Errand, ErrandStep};
 pub use postgres::errors::{self, ClientError};
 pub use postgres::frames::Frames;
-pub use postgres::greeting::{changed_parameters, goodbye, greeting};
+pub use postgres::greeting::{goodbye, greeting};
+pub use postgres::ledger::{SessionState, explains, write_replay};
 pub use postgres::mend::{Damage, Mend, Mended};
-pub use postgres::messages::parse_parameter_status as parse_parameter;
+pub use postgres::messages::{parameter_status, parse_parameter_status as parse_parameter};
 pub use postgres::quiet::{Heard, Quiet};
 pub use postgres::startup::{Parameters, Startup};
 pub use postgres::statements::{Catalog, Desk, Held, Traits};

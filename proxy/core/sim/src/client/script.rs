@@ -1,6 +1,7 @@
 //! Scripts: what clients do, made of habits that real clients have, put together by chance.
 
 mod pinning;
+mod settings;
 mod statements;
 
 use super::Step;
@@ -51,6 +52,11 @@ const CLEAN: &[Habit] = &[
     Writer::cancels,
     Writer::shared_statements,
     Writer::shared_statements,
+    Writer::replayed,
+    Writer::replayed,
+    Writer::replayed,
+    Writer::replayed_in_transaction,
+    Writer::replayed_in_transaction,
     Writer::shared_statements,
     Writer::statements_in_sql,
     Writer::deallocating,

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use super::Shared;
-use super::parts::{Failure, Outcome, Running, Statement};
+use super::parts::{Failure, Outcome, Running, Statement, is_replay};
 use super::session::Session;
 use super::state::{Owner, Tx};
 use crate::wire;
@@ -34,8 +34,14 @@ fn quoted(sql: &str) -> &str {
 /// Without comments; weir's own statements, which shout, in small letters.
 fn plain(sql: &str) -> String {
     let sql = sql.split("/*").next().unwrap_or_default().trim();
-    if let Some(rest) = sql.strip_prefix("SELECT ") {
-        return format!("select {rest}");
+    for (shouted, said) in [
+        ("SELECT ", "select "),
+        ("SET ", "set "),
+        ("RESET ", "reset "),
+    ] {
+        if let Some(rest) = sql.strip_prefix(shouted) {
+            return format!("{said}{rest}");
+        }
     }
     let shouted = sql.bytes().all(|b| !b.is_ascii_lowercase());
     if shouted {
@@ -107,7 +113,12 @@ impl Session {
             "begin" | "start" | "commit" | "end" | "rollback" | "savepoint" | "release" => {
                 self.transaction(shared, &sql, running)
             }
-            "set" | "show" | "reset" => self.settings(&sql, running),
+            "set" | "reset"
+                if is_replay(&running.sql) && shared.rng.chance(shared.config.fickle) =>
+            {
+                Err(Failure::new("22023", "invalid value for parameter"))
+            }
+            "set" | "show" | "reset" => self.settings(&sql),
             "copy" if sql.contains("nowhere") => {
                 Err(Failure::new("42P01", "relation \"nowhere\" does not exist"))
             }
@@ -153,7 +164,7 @@ impl Session {
             let (Some(name), Some(value)) = (parts.get(1), parts.get(3)) else {
                 return Err(Failure::new("42601", "syntax error"));
             };
-            let reported = self.state.set(name, value, running.owner);
+            let reported = self.state.set(name, value, false);
             self.say(&reported);
             return row("?column?", value);
         }
@@ -240,7 +251,9 @@ impl Session {
                 tag("SAVEPOINT")
             }
             ("release", Tx::Block) => {
-                self.state.savepoints.pop();
+                if !self.state.release(word(sql, 1)) {
+                    return Err(Failure::new("3B001", "savepoint does not exist"));
+                }
                 tag("RELEASE")
             }
             ("rollback", Tx::Block | Tx::Failed) if word(sql, 1) == "to" => {
@@ -279,7 +292,7 @@ impl Session {
         self.say(&wire::error(b'N', "WARNING", code, text));
     }
 
-    fn settings(&mut self, sql: &str, running: &Running) -> Done {
+    fn settings(&mut self, sql: &str) -> Done {
         let unknown = |name: &str| {
             Failure::new(
                 "42704",
@@ -289,7 +302,8 @@ impl Session {
         match word(sql, 0) {
             "show" => {
                 let name = word(sql, 1);
-                let value = self.state.setting(name).ok_or_else(|| unknown(name))?;
+                let spelled = self.state.spelled(name).ok_or_else(|| unknown(name))?;
+                let value = self.state.setting(&spelled).unwrap_or_default();
                 let rows = VecDeque::from([value.to_owned()]);
                 Ok(Outcome::Rows {
                     column: name.to_owned(),
@@ -299,22 +313,24 @@ impl Session {
             }
             "reset" => {
                 let name = word(sql, 1);
-                let reported = self.state.reset((name != "all").then_some(name));
+                let reported = if name == "all" {
+                    self.state.reset(None)
+                } else {
+                    let name = self.state.spelled(name).ok_or_else(|| unknown(name))?;
+                    self.state.reset(Some(&name))
+                };
                 self.say(&reported);
                 tag("RESET")
             }
             _ => {
                 let local = word(sql, 1) == "local";
-                let name = word(sql, 1 + usize::from(local)).to_owned();
-                if !self.state.defaults.contains_key(&name) {
-                    return Err(unknown(&name));
-                }
-                if local {
-                    self.state.local.insert(name.clone());
+                let name = word(sql, 1 + usize::from(local));
+                let name = self.state.spelled(name).ok_or_else(|| unknown(name))?;
+                let reported = if sql.ends_with("default") {
+                    self.state.reset(Some(&name))
                 } else {
-                    self.state.local.remove(&name);
-                }
-                let reported = self.state.set(&name, quoted(sql), running.owner);
+                    self.state.set(&name, quoted(sql), local)
+                };
                 self.say(&reported);
                 tag("SET")
             }

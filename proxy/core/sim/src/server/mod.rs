@@ -52,6 +52,8 @@ pub struct ServerConfig {
     pub statement_time: u64,
     /// A deliberate defect: `DISCARD ALL` says it is done and does nothing.
     pub deaf_discard: bool,
+    /// Percent of weir's own SET and RESET that are refused.
+    pub fickle: u64,
 }
 
 /// What the server does to a connection.
@@ -90,6 +92,8 @@ pub struct Shared {
     pub cancelled: BTreeSet<(u32, u64)>,
     /// Statements to be cancelled when they start: for the run alone.
     pub forced: BTreeSet<(u32, u64)>,
+    /// The settings that each statement has seen, by client and count of its statements.
+    pub seen: BTreeMap<(u32, u64), BTreeMap<String, String>>,
     /// What must not be.
     pub violations: Vec<String>,
     rows: BTreeMap<u32, Vec<String>>,
@@ -126,6 +130,7 @@ impl Server {
             clients: BTreeMap::new(),
             cancelled: BTreeSet::new(),
             forced: BTreeSet::new(),
+            seen: BTreeMap::new(),
             violations: Vec::new(),
             rows: BTreeMap::new(),
             sequences: BTreeMap::new(),

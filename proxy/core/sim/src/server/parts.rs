@@ -90,3 +90,8 @@ pub(super) fn sleep_time(sql: &str) -> Option<u64> {
     let milliseconds: u64 = rest.split(')').next()?.parse().ok()?;
     Some(milliseconds * 1_000_000)
 }
+
+/// One of those that weir brings a session to its client's settings with.
+pub(super) fn is_replay(sql: &str) -> bool {
+    sql.starts_with("SET ") || sql.starts_with("RESET ")
+}

@@ -179,6 +179,7 @@ impl Session {
     pub fn start(&mut self, shared: &mut Shared, sql: &str, parameters: Vec<String>, way: Way) {
         let owner = mark(sql)
             .or_else(|| parameters.iter().find_map(|p| mark(p)))
+            .filter(|_| !super::parts::is_replay(sql))
             .map(|m| m.0);
         self.watch(shared, owner, sql);
         // weir answers some of these itself, so they don't count and can't be hit.
@@ -190,6 +191,13 @@ impl Session {
             }
             _ => 0,
         };
+        if let Some(owner) = owner
+            && number > 0
+            && self.state.tx != Tx::Failed
+        {
+            let seen = self.state.all_settings();
+            shared.seen.insert((owner, number), seen);
+        }
         let time = super::parts::sleep_time(sql).unwrap_or(shared.config.statement_time);
         let time = shared.rng.below(time + 1);
         self.busy_until = Some(shared.now + time);
@@ -261,7 +269,9 @@ impl Session {
             let allowed = shared
                 .clients
                 .get(&owner)
-                .is_some_and(|c| c.cancels || c.gone);
+                .is_some_and(|c| c.cancels || c.gone)
+                // weir gives up a session whose settings were refused: all that it would say now is that it refuses.
+                || (shared.config.fickle > 0 && self.state.tx == Tx::Failed);
             if shared.cancelled.insert((owner, hit.number))
                 && !allowed
                 && !shared.forced.contains(&(owner, hit.number))
@@ -336,7 +346,8 @@ impl Session {
 
     /// A default has changed under a session; it hears of it when it has not set the value itself.
     pub fn default_changed(&mut self, shared: &mut Shared, name: &str, value: &str) {
-        let shown = !self.state.live.settings.contains_key(name);
+        let live = &self.state.live;
+        let shown = !live.settings.contains_key(name) && !live.local.contains_key(name);
         self.state
             .defaults
             .insert(name.to_owned(), value.to_owned());

@@ -1,11 +1,11 @@
 //! What a session holds: settings, temporary tables, listens, cursors, its transaction. And who left it there.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use crate::wire;
 
 /// Settings that a server reports when they change.
-const REPORTED: &[&str] = &[
+const REPORTED: [&str; 4] = [
     "application_name",
     "TimeZone",
     "DateStyle",
@@ -32,7 +32,9 @@ pub(super) enum Tx {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Transactional {
     /// Settings that differ from the login's.
-    pub settings: BTreeMap<String, (String, Owner)>,
+    pub settings: BTreeMap<String, String>,
+    /// Settings made by `set local`, in front of those.
+    pub local: BTreeMap<String, String>,
     pub tables: BTreeMap<String, Owner>,
     pub channels: BTreeMap<String, Owner>,
     /// Rows not committed yet.
@@ -49,8 +51,6 @@ pub(super) struct State {
     pub live: Transactional,
     pub saved: Option<Transactional>,
     pub savepoints: Vec<(String, Transactional)>,
-    /// Settings made by `set local`.
-    pub local: BTreeSet<String>,
     pub locks: BTreeMap<u64, Owner>,
     /// Held cursors and their row.
     pub cursors: BTreeMap<String, (String, Owner)>,
@@ -78,39 +78,47 @@ impl State {
     }
 
     pub fn setting(&self, name: &str) -> Option<&str> {
-        let set = self.live.settings.get(name).map(|(v, _)| v.as_str());
-        set.or_else(|| self.defaults.get(name).map(String::as_str))
+        let live = &self.live;
+        let value = live.local.get(name).or_else(|| live.settings.get(name));
+        value
+            .or_else(|| self.defaults.get(name))
+            .map(String::as_str)
     }
 
-    /// Changes a setting; the bytes are what is reported.
-    pub fn set(&mut self, name: &str, value: &str, owner: Owner) -> Vec<u8> {
-        let before = self.setting(name).map(str::to_owned);
-        let made = (value.to_owned(), owner);
-        self.live.settings.insert(name.to_owned(), made);
-        self.report(name, before.as_deref())
+    /// Its name as the server spells it.
+    pub fn spelled(&self, name: &str) -> Option<String> {
+        let name = name.trim_matches('"');
+        let mut known = self.defaults.keys();
+        known.find(|k| k.eq_ignore_ascii_case(name)).cloned()
+    }
+
+    /// All settings as statements see them.
+    pub fn all_settings(&self) -> BTreeMap<String, String> {
+        let names = self.defaults.keys();
+        names
+            .map(|n| (n.clone(), self.setting(n).unwrap_or_default().to_owned()))
+            .collect()
+    }
+
+    /// Changes a setting, until the end of the transaction or of the session; the bytes are what is reported.
+    pub fn set(&mut self, name: &str, value: &str, local: bool) -> Vec<u8> {
+        let mut target = self.live.clone();
+        if local {
+            target.local.insert(name.to_owned(), value.to_owned());
+        } else {
+            target.local.remove(name);
+            target.settings.insert(name.to_owned(), value.to_owned());
+        }
+        self.live_becomes(target)
     }
 
     /// Takes settings back to the login's values; all, or one.
     pub fn reset(&mut self, name: Option<&str>) -> Vec<u8> {
-        let names: Vec<String> = match name {
-            Some(name) => vec![name.to_owned()],
-            None => self.live.settings.keys().cloned().collect(),
-        };
-        let mut out = Vec::new();
-        for name in names {
-            let before = self.setting(&name).map(str::to_owned);
-            self.live.settings.remove(&name);
-            out.extend(self.report(&name, before.as_deref()));
-        }
-        out
-    }
-
-    fn report(&self, name: &str, before: Option<&str>) -> Vec<u8> {
-        let now = self.setting(name);
-        if REPORTED.contains(&name) && now != before {
-            return wire::parameter_status(name, now.unwrap_or_default());
-        }
-        Vec::new()
+        let mut target = self.live.clone();
+        let stays = |n: &String| name.is_some_and(|name| n != name);
+        target.settings.retain(|n, _| stays(n));
+        target.local.retain(|n, _| stays(n));
+        self.live_becomes(target)
     }
 
     /// Ends the transaction. Answers what is reported and, when it was committed, rows and notifications.
@@ -119,26 +127,17 @@ impl State {
         self.tx = Tx::Idle;
         self.tx_owner = None;
         self.savepoints.clear();
-        let local = core::mem::take(&mut self.local);
         let mut done = Transactional::default();
-        let mut target = saved.settings.clone();
+        let mut target = if commit { self.live.clone() } else { saved };
+        let (pending, notes) = (
+            core::mem::take(&mut target.pending),
+            core::mem::take(&mut target.notes),
+        );
         if commit {
-            done.pending = core::mem::take(&mut self.live.pending);
-            done.notes = core::mem::take(&mut self.live.notes);
-            target = self.live.settings.clone();
-            for name in &local {
-                match saved.settings.get(name) {
-                    Some(old) => target.insert(name.clone(), old.clone()),
-                    None => target.remove(name),
-                };
-            }
-        } else {
-            self.live.tables = saved.tables;
-            self.live.channels = saved.channels;
-            self.live.pending.clear();
-            self.live.notes.clear();
+            (done.pending, done.notes) = (pending, notes);
         }
-        (self.settings_become(target), done)
+        target.local.clear();
+        (self.live_becomes(target), done)
     }
 
     /// Goes back to a savepoint.
@@ -146,36 +145,42 @@ impl State {
         let at = self.savepoints.iter().rposition(|(n, _)| n == name)?;
         self.savepoints.truncate(at + 1);
         let saved = self.savepoints[at].1.clone();
-        let reported = self.settings_become(saved.settings.clone());
-        self.live = saved;
+        let reported = self.live_becomes(saved);
         self.tx = Tx::Block;
         Some(reported)
     }
 
-    fn settings_become(&mut self, target: BTreeMap<String, (String, Owner)>) -> Vec<u8> {
-        let old = core::mem::replace(&mut self.live.settings, target);
+    /// Forgets a savepoint and those after it.
+    pub fn release(&mut self, name: &str) -> bool {
+        let at = self.savepoints.iter().rposition(|(n, _)| n == name);
+        at.map(|at| self.savepoints.truncate(at)).is_some()
+    }
+
+    fn live_becomes(&mut self, target: Transactional) -> Vec<u8> {
+        let before = REPORTED.map(|name| self.setting(name).map(str::to_owned));
+        self.live = target;
         let mut out = Vec::new();
-        for name in REPORTED {
-            let before = old.get(*name).map(|(v, _)| v.clone());
-            let before = before.or_else(|| self.defaults.get(*name).cloned());
-            out.extend(self.report(name, before.as_deref()));
+        for (name, before) in REPORTED.iter().zip(before) {
+            let now = self.setting(name);
+            if now != before.as_deref() {
+                out.extend(wire::parameter_status(name, now.unwrap_or_default()));
+            }
         }
         out
     }
 
-    /// Something here that `owner` did not leave, in words.
+    /// Something here that `owner` did not leave, in words. Settings may be there for whoever has the same: what statements see of them
+    /// is compared, see [`super::Shared::seen`].
     pub fn foreign(&self, owner: Owner) -> Option<String> {
         let other = |o: &Owner| o.is_some() && *o != owner;
         let name = |what: &str, name: Option<&String>| name.map(|n| format!("{what} {n}"));
         let live = &self.live;
-        let setting = live.settings.iter().find(|(_, (_, o))| other(o));
         let table = live.tables.iter().find(|(_, o)| other(o));
         let channel = live.channels.iter().find(|(_, o)| other(o));
         let lock = self.locks.iter().find(|(_, o)| other(o));
         let cursor = self.cursors.iter().find(|(_, (_, o))| other(o));
         let currval = self.currvals.iter().find(|(_, (_, o))| other(o));
-        name("setting", setting.map(|s| s.0))
-            .or_else(|| name("table", table.map(|t| t.0)))
+        name("table", table.map(|t| t.0))
             .or_else(|| name("channel", channel.map(|c| c.0)))
             .or_else(|| lock.map(|l| format!("lock {}", l.0)))
             .or_else(|| name("cursor", cursor.map(|c| c.0)))

@@ -20,6 +20,8 @@ pub struct Facts {
     pub sequences: Sequences,
     /// One of them may give another meaning to texts that servers have read before (`ALTER`, `DROP`, `CREATE OR REPLACE`).
     pub redefines: bool,
+    /// One of the statements ends a transaction, also one that has failed, or goes back to a savepoint.
+    pub ends_transaction: bool,
 }
 
 /// Reads the text of a Query or Parse message, without its final NUL. Any bytes: what can't be read for sure pins with
@@ -77,7 +79,10 @@ impl Inspection<'_> {
             | Keyword::Commit
             | Keyword::End
             | Keyword::Rollback
-            | Keyword::Abort => self.skip(first),
+            | Keyword::Abort => {
+                self.facts.ends_transaction |= first.keyword != Keyword::Begin;
+                self.skip(first);
+            }
             Keyword::Savepoint | Keyword::Release => self.skip(first),
             Keyword::Start => self.start(),
             Keyword::Set => self.set(),
@@ -190,6 +195,7 @@ impl Inspection<'_> {
         }
         let third = self.cursor.advance();
         if third.kind == Kind::Constant {
+            self.facts.ends_transaction = true;
             self.skip(third);
         } else {
             // A statement called `transaction`.

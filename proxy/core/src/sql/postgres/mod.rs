@@ -25,6 +25,7 @@ mod keywords;
 mod lexer;
 mod names;
 mod scan;
+pub mod settings;
 mod shape;
 mod words;
 

@@ -7,11 +7,13 @@
 
 mod asked;
 mod client;
+mod copying;
 mod exchange;
 mod message;
 mod naming;
 mod owed;
 mod server;
+mod settings;
 mod shown;
 mod steering;
 mod unnamed;
@@ -21,7 +23,7 @@ mod tests;
 
 pub use asked::{ClientEnd, FromClient};
 pub use exchange::TxStatus;
-pub use server::{Edit, FromServer, Lent, Pids};
+pub use server::{Edit, FromServer, Lent, Pids, Replayed};
 
 use asked::Context;
 use client::ClientStream;
@@ -29,7 +31,11 @@ use exchange::Exchange;
 use server::ServerStream;
 
 use super::frames::Frames;
+use super::ledger::SessionState;
 use super::statements::{Catalog, Desk, Held};
+use std::sync::Arc;
+
+use super::startup::Parameters;
 use crate::limits::REPLIES_OWED_MAX;
 
 /// One session, both directions. Lives in every client, so it is small and has no heap while nothing is under way.
@@ -40,7 +46,7 @@ pub struct Conversation {
     server: ServerStream,
 }
 
-const _: () = assert!(size_of::<Conversation>() <= 128);
+const _: () = assert!(size_of::<Conversation>() <= 160);
 
 impl Default for Conversation {
     fn default() -> Conversation {
@@ -121,6 +127,43 @@ impl Conversation {
     pub fn start_lend(&mut self) {
         self.exchange.start_lend();
         self.server = ServerStream::new();
+    }
+
+    /// A backend has been lent that is to take over the session's settings: what says so goes to it in front of everything else, and the answer
+    /// to nobody; see [`FromServer::replayed`].
+    pub fn start_replay(&mut self) {
+        self.exchange.start_replay();
+    }
+
+    /// The lent backend has not answered yet whether it takes over the session's settings.
+    #[must_use]
+    pub fn replaying(&self) -> bool {
+        self.exchange.replaying()
+    }
+
+    /// The session's settings, as they were settled last; `None`: those of a new session.
+    #[must_use]
+    pub fn session_state(&self) -> Option<&Arc<SessionState>> {
+        self.exchange.ledger.as_ref()?.state()
+    }
+
+    /// The session's settings are as they were settled last, and the server's session has no others.
+    #[must_use]
+    pub fn settings_settled(&self) -> bool {
+        self.exchange.ledger.as_ref().is_none_or(|l| l.is_settled())
+    }
+
+    /// The session's settings could not be followed: they are known to its backend alone.
+    #[must_use]
+    pub fn settings_lost(&self) -> bool {
+        self.exchange.ledger.as_ref().is_some_and(|l| l.is_lost())
+    }
+
+    /// The backend is about to go: what the session has set becomes its state. The server reports `known`, but for `drift`.
+    pub fn settle_settings(&mut self, known: &Parameters, drift: &Parameters) {
+        if let Some(ledger) = &mut self.exchange.ledger {
+            ledger.settle(known, drift);
+        }
     }
 
     /// The backend is gone, given back or lost. Whatever was under way on it is forgotten.

@@ -264,6 +264,19 @@ pub fn server_lost() -> ClientError {
         .hint("Connect again and check before repeating it.")
 }
 
+/// The lent backend does not take over the session's settings; `why` is its server's word. Nothing of what was asked has been done.
+#[must_use]
+pub fn settings_refused(why: &str) -> ClientError {
+    ClientError::fatal(
+        "08006",
+        "another server connection does not take the settings of this session any more",
+    )
+    .detail(format!(
+        "The server said: {why}. What was under way has not been done."
+    ))
+    .hint("Connect again. If it comes back, look at what the session has SET.")
+}
+
 /// No connection to the target could be opened.
 #[must_use]
 pub fn server_unreachable(group: &str) -> ClientError {

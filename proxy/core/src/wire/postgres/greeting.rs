@@ -15,18 +15,6 @@ pub fn greeting(known: &Parameters, key: u32, secret: &[u8]) -> Vec<u8> {
     out
 }
 
-/// ParameterStatus for what has changed between what a client was told and what holds now.
-#[must_use]
-pub fn changed_parameters(told: &Parameters, now: &Parameters) -> Vec<u8> {
-    let mut out = Vec::new();
-    for (name, value) in now {
-        if !told.iter().any(|(n, v)| n == name && v == value) {
-            messages::parameter_status(&mut out, name, value);
-        }
-    }
-    out
-}
-
 /// Terminate: how a backend is closed politely.
 #[must_use]
 pub fn goodbye() -> Vec<u8> {
@@ -44,16 +32,6 @@ mod tests {
             .iter()
             .map(|(n, v)| (n.as_bytes().into(), v.as_bytes().into()))
             .collect()
-    }
-
-    #[test]
-    fn only_what_changed_is_said_again() {
-        let told = known(&[("a", "1"), ("b", "2")]);
-        assert_eq!(changed_parameters(&told, &told), b"");
-        assert_eq!(
-            changed_parameters(&told, &known(&[("a", "1"), ("b", "3")])),
-            b"S\0\0\0\x08b\x003\0"
-        );
     }
 
     #[test]

@@ -205,6 +205,14 @@ pub fn query(out: &mut Vec<u8>, text: &str) {
     message(out, b'Q', |out| cstr(out, text.as_bytes()));
 }
 
+/// The same, its text written by `text`.
+pub fn query_of(out: &mut Vec<u8>, text: impl FnOnce(&mut Vec<u8>)) {
+    message(out, b'Q', |out| {
+        text(out);
+        out.push(0);
+    });
+}
+
 /// Terminate.
 pub fn terminate(out: &mut Vec<u8>) {
     message(out, b'X', |_| {});
@@ -254,6 +262,12 @@ pub fn parse(out: &mut Vec<u8>, name: &[u8], tail: &[u8]) {
         out.push(0);
         out.extend_from_slice(tail);
     });
+}
+
+/// Bind of the unnamed statement, which has no parameters, to the unnamed portal, and its Execute.
+pub fn bind_and_execute(out: &mut Vec<u8>) {
+    message(out, b'B', |out| out.extend_from_slice(&[0; 8]));
+    message(out, b'E', |out| out.extend_from_slice(&[0; 5]));
 }
 
 /// Close of a statement.

@@ -10,6 +10,7 @@ pub mod errors;
 pub mod frames;
 pub mod greeting;
 mod intake;
+pub mod ledger;
 pub mod mend;
 pub mod messages;
 pub mod quiet;

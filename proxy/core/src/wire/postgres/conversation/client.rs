@@ -8,6 +8,7 @@ use super::exchange::{Exchange, WaitFor};
 use super::message::{self, HEADER, Header, OUR_CLOSE, Parsed};
 use super::naming::Steer;
 use super::owed::Kind;
+use super::settings;
 use super::steering;
 use super::unnamed::Use;
 use crate::pins::{PinReason, Pins};
@@ -310,7 +311,12 @@ fn decide(
         out.new_requests |= exchange.request(Parsed::unread(header).kind);
         return Verdict::Pass;
     }
-    let parsed = message::parse(header, body);
+    let mut parsed = message::parse(header, body);
+    if settings::is_delicate(exchange, &parsed)
+        && settings::must_wait(exchange, context.desk.is_some(), out)
+    {
+        return Verdict::Wait;
+    }
     match steering::steer(exchange, context, out, header, body, &parsed) {
         Steer::Wait => return Verdict::Wait,
         Steer::Answered => {
@@ -318,6 +324,7 @@ fn decide(
             return Verdict::Drop;
         }
         Steer::Instead(of) => {
+            settings::follow(exchange, out, header, body, &mut parsed);
             out.pins.add(parsed.pins);
             out.reads_sequence |= parsed.sequences.read;
             out.feeds_sequence |= parsed.sequences.fed;
@@ -332,6 +339,7 @@ fn decide(
     if parsed.uses_unnamed && !use_unnamed(exchange, context, out, &parsed) {
         return Verdict::Wait;
     }
+    settings::follow(exchange, out, header, body, &mut parsed);
     out.pins.add(parsed.pins);
     out.reads_sequence |= parsed.sequences.read;
     out.feeds_sequence |= parsed.sequences.fed;
@@ -348,7 +356,7 @@ fn use_unnamed(
     exchange: &mut Exchange,
     context: &mut Context<'_, '_>,
     out: &mut FromClient,
-    parsed: &Parsed,
+    parsed: &Parsed<'_>,
 ) -> bool {
     match exchange.unnamed_wanted() {
         Use::Safe => {}

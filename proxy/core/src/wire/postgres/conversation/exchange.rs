@@ -3,6 +3,7 @@
 //! Rules of PostgreSQL's "Message Flow", of `PostgresMain` (skipping until Sync) and of COPY (Sync and Flush ignored while data
 //! is read). No framing here: the two streams say what they have seen.
 
+use super::super::ledger::Ledger;
 use super::super::statements::Held;
 use super::super::statements::session::{Asked, Statements};
 use super::owed::{Kind, Owed};
@@ -30,6 +31,8 @@ pub(super) enum WaitFor {
     AllNames,
     /// Every answer.
     All,
+    /// That the backend has taken over the session's settings.
+    Replay,
 }
 
 /// The shared state.
@@ -49,9 +52,9 @@ pub(super) struct Exchange {
     /// The server reads COPY data for the request at the front.
     pub(super) copying: bool,
     /// The request at the front (simple query, function call) has had an answer that may be followed by ReadyForQuery.
-    answered: bool,
+    pub(super) answered: bool,
     /// COPY data, or Syncs that are not recorded, went out behind the requests under way.
-    copy_data_sent: bool,
+    pub(super) copy_data_sent: bool,
     /// A COPY failed with a Sync under way that the server may have ignored or not: a ReadyForQuery may come that nobody
     /// waits for.
     pub(super) stray_ready: bool,
@@ -65,6 +68,8 @@ pub(super) struct Exchange {
     pub(super) redefines: bool,
     /// The session's named statements; not there before it has one.
     pub(super) statements: Option<Box<Statements>>,
+    /// The session's settings; not there before it has made one.
+    pub(super) ledger: Option<Box<Ledger>>,
 }
 
 impl Exchange {
@@ -86,6 +91,7 @@ impl Exchange {
             discards: false,
             redefines: false,
             statements: None,
+            ledger: None,
         }
     }
 
@@ -103,6 +109,9 @@ impl Exchange {
         self.lent = false;
         self.redefines = false;
         self.forget_requests();
+        if self.ledger.as_ref().is_some_and(|l| l.is_blank()) {
+            self.ledger = None;
+        }
     }
 
     /// What the client has sent since the last lend will be read again.
@@ -110,8 +119,20 @@ impl Exchange {
         self.skipping = false;
         self.unsynced = false;
         self.discards = false;
+        let replaying = self.lent && self.replaying();
         self.owed.clear();
+        if replaying {
+            self.start_replay();
+        }
+        if let Some(ledger) = &mut self.ledger {
+            ledger.forget_asked();
+        }
         self.unnamed = Unnamed::new();
+    }
+
+    /// The lent backend has been asked to take over the session's settings, in front of everything else, and has not answered.
+    pub(super) fn replaying(&self) -> bool {
+        self.owed.front().is_some_and(Kind::replays)
     }
 
     /// Nothing under way and nothing half done that only this backend knows of.
@@ -240,6 +261,7 @@ impl Exchange {
             }
             WaitFor::AllNames => self.statements.as_ref().is_none_or(|s| s.settled()),
             WaitFor::All => self.owed.is_empty(),
+            WaitFor::Replay => !self.replaying(),
         }
     }
 
@@ -273,6 +295,8 @@ impl Exchange {
             (b'C', Kind::Query | Kind::Execute) => return self.command_complete(front, held),
             (b'G', Kind::Query | Kind::Execute) if !self.copying => self.copy_in(),
             (b'I', Kind::Query) | (b'V', Kind::Function) => self.answered = true,
+            (b'1' | b'2' | b'C', Kind::OurBegin) => self.done(),
+            (b'C', Kind::OurQuery) => self.answered = true,
             (b'I' | b's', Kind::Execute) if !self.copying => self.done(),
             (b'1', Kind::Parse)
             | (b'2', Kind::Bind)
@@ -310,21 +334,6 @@ impl Exchange {
         self.answer_known();
     }
 
-    fn copy_in(&mut self) {
-        self.copying = true;
-        let early = self.early_syncs();
-        if early > 1 {
-            self.owed.remove_behind_front(early - 1);
-            self.copy_data_sent = true;
-        }
-    }
-
-    /// Syncs right behind the front: sent along with the request, read by the server as part of the COPY data.
-    fn early_syncs(&self) -> usize {
-        let behind = self.owed.iter().skip(1);
-        behind.take_while(|k| *k == Kind::Sync).count()
-    }
-
     fn command_complete(&mut self, front: Kind, held: &mut Held) -> Result<(), &'static str> {
         if core::mem::take(&mut self.discards) {
             held.clear();
@@ -353,6 +362,13 @@ impl Exchange {
     /// # Errors
     /// Nothing was asked that could fail.
     pub(super) fn error(&mut self, protocol: bool, held: &mut Held) -> Result<(), &'static str> {
+        if self.replaying() {
+            self.replay_failed(held);
+            return Ok(());
+        }
+        if let Some(ledger) = &mut self.ledger {
+            ledger.failed(self.owed.front_number());
+        }
         self.discards = false;
         match self.owed.front() {
             None if self.stray_ready => {}
@@ -378,39 +394,7 @@ impl Exchange {
         Ok(())
     }
 
-    /// A COPY has failed. Had the server read the Syncs sent ahead (then it ignored them) or not (then each gets a
-    /// ReadyForQuery)? When nothing else was there to read, it had not, for reading a Sync fails no COPY. Else it can't be
-    /// told; it nearly always had, for they were sent before the data.
-    fn ignore_early_syncs(&mut self, protocol: bool) {
-        let early = self.early_syncs();
-        let unread = match self.owed.get(1 + early) {
-            _ if self.copy_data_sent => false,
-            Some(end) if end.is_copy_end() => false,
-            // Read, it would have been refused with 08P01.
-            Some(_) => !protocol,
-            None => true,
-        };
-        if unread {
-            return;
-        }
-        self.owed.remove_behind_front(early);
-        self.stray_ready |= early > 0;
-    }
-
-    fn simple_copy_failed(&mut self, protocol: bool) {
-        self.ignore_early_syncs(protocol);
-        match self.owed.get(1) {
-            Some(end) if end.is_copy_end() => self.owed.remove_behind_front(1),
-            // Servers before 14 take a message that has no place in a COPY as its end and don't execute it; newer ones close.
-            Some(_) if protocol => {
-                self.owed.remove_behind_front(1);
-                self.stray_ready = true;
-            }
-            _ => {}
-        }
-    }
-
-    fn skip_to_sync(&mut self, held: &mut Held) {
+    pub(super) fn skip_to_sync(&mut self, held: &mut Held) {
         while let Some(kind) = self.owed.front()
             && !matches!(kind, Kind::Sync | Kind::OurSync)
         {
@@ -438,6 +422,11 @@ impl Exchange {
         };
         match self.owed.front() {
             _ if self.copying => return Err("ReadyForQuery in the middle of a COPY"),
+            Some(Kind::OurQuery) if self.answered => {
+                self.status = status;
+                self.done();
+                return Ok(());
+            }
             Some(Kind::Sync | Kind::OurSync) => self.done(),
             Some(front @ (Kind::Query | Kind::Function)) if self.answered => {
                 if front == Kind::Query {
@@ -451,6 +440,9 @@ impl Exchange {
         }
         self.status = status;
         self.discards = false;
+        if let Some(ledger) = &mut self.ledger {
+            ledger.ready(self.owed.front_number(), status == TxStatus::Idle);
+        }
         if self.owed.is_empty() {
             self.unnamed.settle(status == TxStatus::Idle);
         }
@@ -480,6 +472,9 @@ impl Exchange {
         }
         self.dropping |= failed;
         self.unsynced = false;
+        if let Some(ledger) = &mut self.ledger {
+            ledger.forget_asked();
+        }
         self.unnamed = Unnamed::new();
         answer
     }

@@ -6,9 +6,11 @@ use std::sync::LazyLock;
 
 use memchr::memmem::Finder;
 
+use super::super::ledger::Fact;
 use super::owed::Kind;
 use crate::limits::{MESSAGE_MAX, NAME_INSPECT_MAX, STATEMENT_INSPECT_MAX};
 use crate::pins::{PinReason, Pins};
+use crate::sql::postgres::settings;
 use crate::sql::postgres::{Sequences, Words, inspect, prepared_words};
 
 /// Bytes of a header: type and length.
@@ -75,8 +77,12 @@ pub(super) fn needed(header: Header) -> Result<usize, &'static str> {
 }
 
 /// What a message asks for.
-pub(super) struct Parsed {
+pub(super) struct Parsed<'a> {
     pub(super) kind: Kind,
+    /// Its text, when that is one statement which has been read to its end.
+    pub(super) text: Option<&'a [u8]>,
+    /// A statement of it ends a transaction or goes back to a savepoint.
+    pub(super) ends_transaction: bool,
     pub(super) pins: Pins,
     /// What it has to do with the session's memory of sequences.
     pub(super) sequences: Sequences,
@@ -90,10 +96,12 @@ pub(super) struct Parsed {
     pub(super) words: Words,
 }
 
-impl Parsed {
+impl<'a> Parsed<'a> {
     /// A message of which nothing but the type is known.
-    pub(super) fn unread(header: Header) -> Parsed {
+    pub(super) fn unread(header: Header) -> Parsed<'a> {
         Parsed {
+            text: None,
+            ends_transaction: false,
             kind: match header.tag {
                 b'Q' => Kind::Query,
                 b'P' => Kind::Parse,
@@ -112,10 +120,30 @@ impl Parsed {
             words: Words::None,
         }
     }
+
+    /// Whether it may bring a failed transaction to an end: it says so, or could not be read.
+    pub(super) fn may_end_transaction(&self) -> bool {
+        self.ends_transaction
+            || self.pins.has(PinReason::LargeStatement)
+            || self.pins.has(PinReason::UnknownStatement)
+    }
+
+    /// The changes of settings that its text makes and nothing else that would pin.
+    pub(super) fn changes(&self) -> Option<Fact> {
+        if self.pins != Pins::of(PinReason::Setting) {
+            return None;
+        }
+        self.text.and_then(settings::changes).map(Fact::Changes)
+    }
+
+    /// What its text does to the transaction.
+    pub(super) fn point(&self) -> Option<Fact> {
+        self.text.and_then(settings::point).map(Fact::Point)
+    }
 }
 
 /// Reads the part of the body that [`needed`] asked for.
-pub(super) fn parse(header: Header, body: &[u8]) -> Parsed {
+pub(super) fn parse(header: Header, body: &[u8]) -> Parsed<'_> {
     let mut parsed = Parsed::unread(header);
     match header.tag {
         b'Q' => read_query(header, body, &mut parsed),
@@ -129,7 +157,7 @@ pub(super) fn parse(header: Header, body: &[u8]) -> Parsed {
     parsed
 }
 
-fn read_query(header: Header, body: &[u8], parsed: &mut Parsed) {
+fn read_query<'a>(header: Header, body: &'a [u8], parsed: &mut Parsed<'a>) {
     if header.body as usize > STATEMENT_INSPECT_MAX + 1 {
         parsed.pins = Pins::of(PinReason::LargeStatement);
         return;
@@ -138,7 +166,7 @@ fn read_query(header: Header, body: &[u8], parsed: &mut Parsed) {
     read_statement(until_nul(body).unwrap_or(body), parsed);
 }
 
-fn read_statement(text: &[u8], parsed: &mut Parsed) {
+fn read_statement<'a>(text: &'a [u8], parsed: &mut Parsed<'a>) {
     if text.len() > STATEMENT_INSPECT_MAX {
         parsed.pins.add(Pins::of(PinReason::LargeStatement));
         return;
@@ -147,6 +175,8 @@ fn read_statement(text: &[u8], parsed: &mut Parsed) {
     parsed.pins.add(facts.pins);
     parsed.sequences = facts.sequences;
     parsed.redefines = facts.redefines;
+    parsed.ends_transaction = facts.ends_transaction;
+    parsed.text = (facts.statements == 1).then_some(text);
     if facts.pins.has(PinReason::PreparedStatement) || facts.pins.has(PinReason::Discard) {
         parsed.words = prepared_words(text);
     } else if VIEW.find(text).is_some() {
@@ -159,7 +189,7 @@ fn read_statement(text: &[u8], parsed: &mut Parsed) {
 /// The system view of prepared statements and the function behind it.
 static VIEW: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("pg_prepared_statement"));
 
-fn read_parse(body: &[u8], parsed: &mut Parsed) {
+fn read_parse<'a>(body: &'a [u8], parsed: &mut Parsed<'a>) {
     if body.first() == Some(&0) {
         parsed.kind = Kind::ParseUnnamed;
     }
@@ -169,7 +199,7 @@ fn read_parse(body: &[u8], parsed: &mut Parsed) {
     }
 }
 
-fn read_bind(body: &[u8], parsed: &mut Parsed) {
+fn read_bind(body: &[u8], parsed: &mut Parsed<'_>) {
     let statement = until_nul(body).and_then(|portal| body.get(portal.len() + 1));
     parsed.binds_unnamed = statement == Some(&0);
     // A portal name too long to read through may hide the unnamed statement: better guarded than sorry.

@@ -14,7 +14,7 @@ use super::super::statements::{Content, Desk, Hash, Held, Holding};
 use super::exchange::{Exchange, TxStatus, WaitFor};
 use super::message::{HEADER, Header, until_nul};
 use super::owed::Kind;
-use crate::sql::postgres::Words;
+use crate::sql::postgres::{Words, inspect};
 
 /// Put in front of a client's name that looks like one of weir's and means nothing to the session.
 pub(super) const NOBODYS: &[u8] = b"?";
@@ -103,7 +103,11 @@ fn steer_parse(
     }
     let whole = body.len() == header.body as usize;
     let content = if whole && statements.has_room(tail.len()) {
-        desk.catalog.intern(tail, desk.traits)
+        let reading = match exchange.ledger.as_deref_mut() {
+            Some(ledger) => ledger.reading(),
+            None => Box::default(),
+        };
+        desk.catalog.intern_under(&reading, tail, desk.traits)
     } else {
         None
     };
@@ -180,6 +184,9 @@ fn steer_use(
         }
         Meaning::Nothing => Steer::Plain,
         Meaning::Content(content) => {
+            if exchange.replaying() && inspect(content.text()).ends_transaction {
+                return wait(exchange, WaitFor::Replay);
+            }
             if !prepare(exchange, desk, made, &content) {
                 return wait(exchange, WaitFor::Names);
             }

@@ -45,6 +45,11 @@ pub(super) enum Kind {
     NativeQuiet,
     /// Sync of a batch of weir's own; the answer is swallowed.
     OurSync,
+    /// One of the messages that begin the transaction in which a backend is brought to the session's settings; each has one answer, which
+    /// is swallowed.
+    OurBegin,
+    /// The query that brings a backend to the session's settings; all of its answer is swallowed.
+    OurQuery,
     /// Describe of a statement or a portal.
     Describe,
     /// Execute.
@@ -98,7 +103,14 @@ impl Kind {
                 | (Kind::Native, b'1' | b'3')
                 | (Kind::NativeQuiet, b'1' | b'3' | b'E')
                 | (Kind::OurSync, b'Z')
+                | (Kind::OurBegin, b'1' | b'2' | b'C' | b'E' | b'S' | b'N')
+                | (Kind::OurQuery, b'C' | b'I' | b'E' | b'S' | b'N' | b'Z')
         )
+    }
+
+    /// Whether the message is one of those that bring a backend to the session's settings.
+    pub(super) const fn replays(self) -> bool {
+        matches!(self, Kind::OurBegin | Kind::OurQuery)
     }
 
     /// Whether the message creates or destroys the unnamed statement.
@@ -117,6 +129,8 @@ pub(super) struct Owed {
     ring: [Kind; INLINE],
     first: u8,
     count: u8,
+    /// The number of the entry at the front: all entries are numbered.
+    number: u32,
     /// Entries that change the unnamed statement.
     changers: u32,
     /// Entries that ReadyForQuery ends.
@@ -134,6 +148,7 @@ impl Owed {
             ring: [Kind::Query; INLINE],
             first: 0,
             count: 0,
+            number: 0,
             changers: 0,
             cycles: 0,
             spill: None,
@@ -167,6 +182,17 @@ impl Owed {
         self.spill.as_ref()?.get(at - inline).copied()
     }
 
+    /// The number of the entry at the front.
+    pub(super) const fn front_number(&self) -> u32 {
+        self.number
+    }
+
+    /// The number that the next entry will have.
+    pub(super) fn next_number(&self) -> u32 {
+        let len = u32::try_from(self.len()).unwrap_or(u32::MAX);
+        self.number.wrapping_add(len)
+    }
+
     pub(super) fn front(&self) -> Option<Kind> {
         self.get(0)
     }
@@ -188,8 +214,27 @@ impl Owed {
         }
     }
 
+    /// Puts an entry in front of all others; must not be one that changes the unnamed statement or that ReadyForQuery ends for the
+    /// client.
+    pub(super) fn push_front(&mut self, kind: Kind) {
+        if usize::from(self.count) == INLINE
+            && let Some(last) = self.get(INLINE - 1)
+        {
+            self.spill.get_or_insert_default().push_front(last);
+            self.count -= 1;
+        }
+        self.first = self.first.checked_sub(1).unwrap_or(INLINE as u8 - 1);
+        self.count += 1;
+        self.number = self.number.wrapping_sub(1);
+        let place = self.place(0);
+        if let Some(slot) = self.ring.get_mut(place) {
+            *slot = kind;
+        }
+    }
+
     pub(super) fn pop(&mut self) -> Option<Kind> {
         let kind = self.take_front()?;
+        self.number = self.number.wrapping_add(1);
         self.changers -= u32::from(kind.changes_unnamed());
         self.cycles -= u32::from(kind.ends_ready());
         Some(kind)
@@ -290,6 +335,30 @@ mod tests {
         }
         while owed.pop().is_some() {}
         assert!(owed.spill.is_none());
+    }
+
+    #[test]
+    fn an_entry_goes_in_front_of_all_others_and_keeps_their_numbers() {
+        for before in [0, 1, INLINE - 1, INLINE, INLINE + 5] {
+            for popped in [0, 1, 3] {
+                let mut owed = Owed::new();
+                for _ in 0..before + popped {
+                    owed.push(Kind::Bind);
+                }
+                for _ in 0..popped {
+                    owed.pop();
+                }
+                let (first, next) = (owed.front_number(), owed.next_number());
+                owed.push_front(Kind::OurQuery);
+                assert_eq!(owed.len(), before + 1);
+                assert_eq!(owed.next_number(), next);
+                assert_eq!(owed.pop(), Some(Kind::OurQuery));
+                assert_eq!(owed.front_number(), first);
+                let left: Vec<Kind> = core::iter::from_fn(|| owed.pop()).collect();
+                assert_eq!(left, vec![Kind::Bind; before]);
+                assert!(owed.is_empty());
+            }
+        }
     }
 
     #[test]

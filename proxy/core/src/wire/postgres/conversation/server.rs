@@ -5,7 +5,7 @@
 //! stepped over by their headers alone.
 
 use super::super::frames::Frames;
-use super::super::messages::{self, parse_parameter_status};
+use super::super::messages::{self, ErrorFields, parse_parameter_status};
 use super::super::statements::Held;
 use super::exchange::{Exchange, TxStatus};
 use super::message::{HEADER, Header};
@@ -33,8 +33,21 @@ pub struct FromServer {
     pub stale_plan: bool,
     /// A transaction has ended that may have changed what texts mean: a new era begins for statements.
     pub redefined: bool,
+    /// The backend has answered whether it takes over the session's settings.
+    pub replayed: Option<Replayed>,
     /// What client messages were kept back for is answered: call [`super::Conversation::client`], without bytes if need be.
     pub resume_client: bool,
+}
+
+/// A backend's answer to a replay of settings.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Replayed {
+    /// Where, in the given bytes, the answer ends; nothing of it goes to the client.
+    pub at: usize,
+    /// How many ParameterStatus messages of the given bytes come before.
+    pub parameters: usize,
+    /// Why it does not.
+    pub refused: Option<Box<str>>,
 }
 
 /// A place in a server's bytes that is not forwarded as it is.
@@ -80,6 +93,10 @@ pub(super) struct ServerStream {
     swallowed: bool,
     /// A message that has not come whole: its parts are kept, for the client may have to see something else.
     held_back: bool,
+    /// ParameterStatus messages in the bytes at hand so far.
+    parameters: u32,
+    /// Why the backend does not take over the session's settings.
+    refused: Option<Box<str>>,
 }
 
 impl ServerStream {
@@ -90,6 +107,8 @@ impl ServerStream {
             tag: 0,
             swallowed: false,
             held_back: false,
+            parameters: 0,
+            refused: None,
         }
     }
 
@@ -125,6 +144,8 @@ impl ServerStream {
     ) -> FromServer {
         let mut out = FromServer::default();
         let mut at = 0;
+        let mut replaying = exchange.replaying();
+        self.parameters = 0;
         while at < bytes.len() && out.violation.is_none() {
             let step = if self.rest > 0 {
                 self.read_rest(exchange, &mut out, bytes, at, lent)
@@ -134,6 +155,14 @@ impl ServerStream {
             match step {
                 Ok(next) => {
                     at = next;
+                    if replaying && (self.refused.is_some() || !exchange.replaying()) {
+                        replaying = false;
+                        out.replayed = Some(Replayed {
+                            at,
+                            parameters: self.parameters as usize,
+                            refused: self.refused.take(),
+                        });
+                    }
                     if self.rest == 0
                         && let Some(answers) = exchange.take_answers()
                     {
@@ -216,7 +245,7 @@ impl ServerStream {
         self.swallow(out, at, end);
         self.rest -= take;
         let whole = self.kept.is_empty() && self.rest == 0;
-        if !whole && (self.held_back || matches!(self.tag, b'S' | b'E' | b'Z')) {
+        if !whole && (self.held_back || self.is_read(exchange)) {
             let room = SERVER_INSPECT_MAX.saturating_sub(self.kept.len());
             self.kept
                 .extend_from_slice(here.get(..room.min(here.len())).unwrap_or_default());
@@ -235,6 +264,15 @@ impl ServerStream {
             out.end = end;
         }
         Ok(end)
+    }
+
+    /// Whether the body of the message under way matters.
+    fn is_read(&self, exchange: &Exchange) -> bool {
+        match self.tag {
+            b'S' | b'E' | b'Z' => true,
+            b'C' => exchange.ledger.is_some(),
+            _ => false,
+        }
     }
 
     fn swallow(&self, out: &mut FromServer, from: usize, to: usize) {
@@ -299,6 +337,9 @@ impl ServerStream {
             b'E' => {
                 out.errors += u32::from(!swallowed);
                 let error = ErrorFacts::read(body);
+                if exchange.replaying() {
+                    self.refused = Some(ErrorFields::parse(body).summary().into());
+                }
                 if error.fatal {
                     exchange.over = true;
                     // Nothing is said behind the end.
@@ -316,12 +357,18 @@ impl ServerStream {
             }
             b'S' => {
                 if let Some((name, value)) = parse_parameter_status(body) {
+                    self.parameters += 1;
                     (lent.on_parameter)(name, value);
                 }
                 Ok(())
             }
             b'N' | b'A' => Ok(()),
-            tag => exchange.reply(tag, lent.held),
+            tag => {
+                if tag == b'C' {
+                    exchange.completed(body);
+                }
+                exchange.reply(tag, lent.held)
+            }
         }
     }
 }

@@ -19,7 +19,7 @@ pub(super) fn steer(
     out: &mut FromClient,
     header: Header,
     body: &[u8],
-    parsed: &Parsed,
+    parsed: &Parsed<'_>,
 ) -> Steer {
     if parsed.redefines
         && let Some(desk) = context.desk.as_deref_mut()
@@ -91,7 +91,7 @@ fn steer_words(
     desk: &mut Desk<'_>,
     made: &mut Vec<u8>,
     out: &mut FromClient,
-    parsed: &Parsed,
+    parsed: &Parsed<'_>,
 ) -> Steer {
     let alone = parsed.kind == Kind::Query && parsed.words != Words::Others;
     if alone && exchange.owed.is_empty() && naming::deallocate(exchange, &parsed.words) {

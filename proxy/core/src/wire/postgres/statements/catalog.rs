@@ -30,6 +30,8 @@ pub struct Traits {
 #[derive(PartialEq, Eq)]
 pub struct Content {
     hash: Hash,
+    /// The hash that it would have if it had never been retired.
+    key: Hash,
     /// The body of its Parse message behind the name: text, NUL, parameter types.
     tail: Box<[u8]>,
     traits: Traits,
@@ -59,6 +61,12 @@ impl Content {
     #[must_use]
     pub fn len(&self) -> usize {
         self.tail.len()
+    }
+
+    /// Its text.
+    #[must_use]
+    pub fn text(&self) -> &[u8] {
+        self.tail.split(|b| *b == 0).next().unwrap_or_default()
     }
 
     /// Whether there is nothing, which no Parse message has.
@@ -156,18 +164,29 @@ impl Catalog {
 
     /// The content of a Parse message whose body behind the name is `tail`; `None` when all room is taken by contents in use.
     pub fn intern(&mut self, tail: &[u8], traits: Traits) -> Option<Arc<Content>> {
-        let key = digest(tail, None);
+        self.intern_under(b"", tail, traits)
+    }
+
+    /// The same, for a session that reads it under settings of its own. The same text under others is another content, for a server reads
+    /// literals and names when it prepares a statement.
+    pub fn intern_under(
+        &mut self,
+        reading: &[u8],
+        tail: &[u8],
+        traits: Traits,
+    ) -> Option<Arc<Content>> {
+        let key = digest(tail, reading, None);
         match self.contents.get(&key) {
             Some(entry) if entry.era == self.era && entry.odd != Some(Odd::Retired) => {
                 return Some(Arc::clone(&entry.content));
             }
             Some(entry) if entry.era == self.era => {
                 let generation = self.era.wrapping_add(self.event());
-                let hash = digest(tail, Some(generation));
+                let hash = digest(tail, reading, Some(generation));
                 return Some(self.put(key, hash, tail, traits, Some(Odd::Successor)));
             }
             Some(_) => {
-                let hash = self.name_in_era(key, tail);
+                let hash = self.name_in_era(key, tail, reading);
                 return Some(self.put(key, hash, tail, traits, None));
             }
             None => {}
@@ -180,14 +199,14 @@ impl Catalog {
             return None;
         }
         self.bytes += tail.len();
-        let hash = self.name_in_era(key, tail);
+        let hash = self.name_in_era(key, tail, reading);
         Some(self.put(key, hash, tail, traits, None))
     }
 
-    fn name_in_era(&self, key: Hash, tail: &[u8]) -> Hash {
+    fn name_in_era(&self, key: Hash, tail: &[u8], reading: &[u8]) -> Hash {
         match self.era {
             0 => key,
-            era => digest(tail, Some(era)),
+            era => digest(tail, reading, Some(era)),
         }
     }
 
@@ -201,6 +220,7 @@ impl Catalog {
     ) -> Arc<Content> {
         let content = Arc::new(Content {
             hash,
+            key,
             tail: tail.into(),
             traits,
         });
@@ -216,8 +236,7 @@ impl Catalog {
     /// A server has refused to run a plan of this content since its tables have changed: who parses the text again gets a
     /// statement of a new name, as a new statement on a connection of one's own would be.
     pub fn retire(&mut self, content: &Content) {
-        let key = digest(&content.tail, None);
-        if let Some(entry) = self.contents.get_mut(&key)
+        if let Some(entry) = self.contents.get_mut(&content.key)
             && entry.content.hash == content.hash
         {
             entry.odd = Some(Odd::Retired);
@@ -245,7 +264,7 @@ impl Catalog {
     fn event(&mut self) -> u128 {
         self.events += 1;
         let name = [self.shard.to_be_bytes(), self.events.to_be_bytes()].concat();
-        digest(&name, None)
+        digest(&name, b"", None)
     }
 
     /// Not more often than in proportion to what there is, so that sweeping costs a constant share of what is put in.
@@ -276,8 +295,13 @@ impl Catalog {
     }
 }
 
-fn digest(tail: &[u8], generation: Option<u128>) -> Hash {
+fn digest(tail: &[u8], reading: &[u8], generation: Option<u128>) -> Hash {
     let mut hasher = Sha256::new();
+    if !reading.is_empty() {
+        hasher.update(b"\0reading");
+        hasher.update(reading.len().to_be_bytes());
+        hasher.update(reading);
+    }
     hasher.update(tail);
     if let Some(generation) = generation {
         hasher.update(b"\0generation");

@@ -20,26 +20,32 @@ fn text_of_queries_and_parses_pins() {
     let set = b"set work_mem = 1";
     let setting = Pins::of(PinReason::Setting);
     assert_eq!(pins_of(&query(b"select 1")), Pins::NONE);
-    assert_eq!(pins_of(&query(set)), setting);
+    // Followed instead.
+    assert_eq!(pins_of(&query(set)), Pins::NONE);
+    assert_eq!(pins_of(&query(b"set work_mem = 1; select 1")), setting);
+    assert_eq!(pins_of(&query(b"set role = x")), setting);
     assert_eq!(pins_of(&parse(b"", b"select $1")), Pins::NONE);
-    assert_eq!(pins_of(&parse(b"", set)), setting);
+    assert_eq!(pins_of(&parse(b"", set)), Pins::NONE);
+    let sync = message(b'S', b"");
+    assert_eq!(pins_of(&[parse(b"", set), sync].concat()), setting);
     let both = pins_of(&parse(b"name", set));
     assert!(both.has(PinReason::Setting) && both.has(PinReason::PreparedStatement));
     assert_eq!(
         pins_of(&parse(b"name", b"select $1")),
         Pins::of(PinReason::PreparedStatement)
     );
-    let all = [query(set), query(b"listen x"), query(b"select 1")].concat();
+    let role = query(b"set role = x");
+    let all = [role, query(b"listen x"), query(b"select 1")].concat();
     assert!(pins_of(&all).has(PinReason::Setting) && pins_of(&all).has(PinReason::Listen));
 }
 
 #[test]
 fn text_ends_at_the_first_nul_or_with_the_message() {
     assert_eq!(
-        pins_of(&message(b'Q', b"select 1\0set x = 1\0")),
+        pins_of(&message(b'Q', b"select 1\0set role = x\0")),
         Pins::NONE
     );
-    assert!(pins_of(&message(b'Q', b"set x = 1")).has(PinReason::Setting));
+    assert!(pins_of(&message(b'Q', b"set role = x")).has(PinReason::Setting));
     let _ = pins_of(&message(b'Q', b""));
     assert!(pins_of(&message(b'P', b"name")).has(PinReason::PreparedStatement));
     assert!(pins_of(&message(b'P', b"")).has(PinReason::LargeStatement));
