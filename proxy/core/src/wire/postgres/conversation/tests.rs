@@ -6,6 +6,7 @@ mod framing;
 mod kit;
 mod lending;
 mod shown;
+mod statements;
 mod text;
 mod unnamed;
 
