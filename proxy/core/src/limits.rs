@@ -190,6 +190,14 @@ pub const BACKLOG_MAX: usize = 16 * 1024 * 1024;
 pub const TLS_CARRY_MAX: usize = 96 * 1024;
 /// Handshake steps of one loop turn: each is about 0.1 ms of blocked loop.
 pub const HANDSHAKE_STEPS_PER_TURN: usize = 2;
+/// Messages of clients that are not logged in yet that are looked at in one loop turn: some 10 µs each.
+pub const LOGIN_STEPS_PER_TURN: usize = 16;
+/// The same while more clients wait for a backend than have one.
+pub const LOGIN_STEPS_CROWDED: usize = 2;
+/// Clients accepted from one listener in one loop turn: each costs some 20 µs.
+pub const ACCEPTS_PER_TURN: u32 = 16;
+/// The same while more clients wait for a backend than have one.
+pub const ACCEPTS_CROWDED: u32 = 2;
 /// Pause of accepting when descriptors have run out.
 pub const ACCEPT_PAUSE: Duration = Duration::from_millis(20);
 /// Longest sleep of a shard: its heartbeat must be seen.

@@ -22,9 +22,6 @@ use socket::{Socket, Sockets};
 const BUFFER: usize = 32 * 1024;
 /// Events of one wait.
 const EVENTS: usize = 1024;
-/// Clients accepted from one listener per loop turn.
-const ACCEPTS: usize = 64;
-
 /// User data of the waker. Sockets have their index (32 bits) and generation (24 bits) there.
 const WAKE: u64 = u64::MAX;
 /// User data of a listener: this plus its place.
@@ -38,6 +35,8 @@ pub(crate) struct Poller {
     ready: VecDeque<Happened>,
     sockets: Sockets,
     listeners: Vec<Listening>,
+    /// Clients accepted from one listener per loop turn.
+    accepts: usize,
     buffer: Vec<u8>,
     arena: Arena,
     waker: Waker,
@@ -67,6 +66,7 @@ impl Poller {
             ready: VecDeque::new(),
             sockets: Sockets::default(),
             listeners: Vec::new(),
+            accepts: weir_core::limits::ACCEPTS_PER_TURN as usize,
             buffer: vec![0; BUFFER],
             arena: Arena::default(),
             waker: Arc::new(waker),
@@ -104,7 +104,7 @@ impl Poller {
             self.waker.clear();
             self.ready.push_back(Happened::Woken);
         } else if data & LISTENER != 0 {
-            self.accept((data & !LISTENER) as usize, ACCEPTS);
+            self.accept((data & !LISTENER) as usize, self.accepts);
         } else {
             self.report_socket(key_of(data), events);
         }
@@ -284,6 +284,10 @@ impl Io for Poller {
             paused: true,
         });
         self.resume_accepting();
+    }
+
+    fn accept_at_most(&mut self, clients: u32) {
+        self.accepts = clients as usize;
     }
 
     fn resume_accepting(&mut self) {

@@ -107,6 +107,9 @@ pub(crate) trait Io {
     /// Accepts on a listening socket until [`Io::stop_accepting`].
     fn listen(&mut self, listener: u16, socket: TcpListener);
 
+    /// How many clients may be accepted from each listener in one turn, from now on.
+    fn accept_at_most(&mut self, clients: u32);
+
     /// Accepts again after [`Happened::AcceptFailed`].
     fn resume_accepting(&mut self);
 

@@ -10,9 +10,6 @@ use super::Ring;
 use super::data::{Kind, pack};
 use crate::io::{Happened, Key};
 
-/// Accepts under way at a listener: the most clients that are accepted from it in one loop turn, about a millisecond of work.
-const ACCEPTS: u32 = 32;
-
 /// A listening socket.
 pub(super) struct Listening {
     id: u16,
@@ -54,8 +51,8 @@ impl Ring {
             return;
         }
         let fd = types::Fd(socket.as_raw_fd());
-        let missing = ACCEPTS - listening.armed;
-        listening.armed = ACCEPTS;
+        let missing = self.accepts.saturating_sub(listening.armed);
+        listening.armed += missing;
         let entry = opcode::Accept::new(fd, std::ptr::null_mut(), std::ptr::null_mut())
             .flags(libc::SOCK_CLOEXEC)
             .build()

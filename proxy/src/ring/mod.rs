@@ -52,6 +52,8 @@ pub(crate) struct Ring {
     prepared: Vec<squeue::Entry>,
     sockets: Sockets,
     listeners: Vec<Listening>,
+    /// Accepts under way at each listener: the most clients that are accepted from it in one turn.
+    accepts: u32,
     completions: VecDeque<Completion>,
     ready: VecDeque<Happened>,
     /// Receives that ended for want of a buffer.
@@ -71,6 +73,14 @@ impl Io for Ring {
     fn listen(&mut self, listener: u16, socket: TcpListener) {
         self.listeners.push(Listening::new(listener, socket));
         self.arm_accepts(self.listeners.len() - 1);
+    }
+
+    fn accept_at_most(&mut self, clients: u32) {
+        let more = clients > self.accepts;
+        self.accepts = clients;
+        if more {
+            self.rearm_accepts();
+        }
     }
 
     fn resume_accepting(&mut self) {

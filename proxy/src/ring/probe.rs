@@ -14,6 +14,8 @@ use super::buffers::Buffers;
 use super::enter::Enter;
 use super::socket::Sockets;
 use super::{COMPLETIONS, Ring, SUBMISSIONS};
+use weir_core::limits::ACCEPTS_PER_TURN;
+
 use crate::io::{Arena, Happened, Io, IoStats, Key, Piece};
 use crate::sys::EventFd;
 
@@ -90,6 +92,7 @@ fn build() -> Result<Ring, Refusal> {
         prepared: Vec::new(),
         sockets: Sockets::default(),
         listeners: Vec::new(),
+        accepts: ACCEPTS_PER_TURN,
         completions: VecDeque::new(),
         ready: VecDeque::new(),
         starved: Vec::new(),

@@ -51,6 +51,7 @@ impl<M: Machine, I: Io> Driver<M, I> {
         let key = self.sockets.insert(conn);
         if let Some(socket) = self.sockets.get_mut(key) {
             socket.listener = listener;
+            socket.newcomer = M::LOGS_IN;
         }
         self.io.attach(key, fd);
         self.io.read(key, true);
@@ -95,11 +96,22 @@ impl<M: Machine, I: Io> Driver<M, I> {
         };
         match socket.conn {
             Some(_) if socket.told_end => self.io.give_back(lent),
-            Some(conn) if socket.tls.is_none() => self.deliver_plain(conn, lent),
-            Some(conn) if !socket.handshaking => self.decrypt(key, conn, lent),
-            Some(conn) => self.keep_for_handshake(key, conn, lent),
+            Some(conn) if socket.handshaking => self.keep_for_handshake(key, conn, lent),
+            Some(conn) if socket.newcomer || socket.later > 0 => {
+                self.newcomer_received(key, conn, lent)
+            }
+            Some(conn) => self.deliver(key, conn, lent),
             // On its way out: nobody wants it, but it must be read for the end to be seen.
             None => self.io.give_back(lent),
+        }
+    }
+
+    pub(super) fn deliver(&mut self, key: Key, conn: ConnId, lent: Lent) {
+        let plain = self.sockets.get_mut(key).is_none_or(|s| s.tls.is_none());
+        if plain {
+            self.deliver_plain(conn, lent);
+        } else {
+            self.decrypt(key, conn, lent);
         }
     }
 
@@ -123,12 +135,32 @@ impl<M: Machine, I: Io> Driver<M, I> {
         let (bytes, arena) = self.io.bytes_and_arena(&lent);
         let from = arena.end();
         let done = tls.read(bytes, &mut self.plain, arena);
-        let end = arena.end();
-        let over = tls.peer_closed();
+        self.io.give_back(lent);
+        self.decrypted(key, conn, from, done);
+    }
+
+    /// The same with bytes of one's own.
+    pub(super) fn decrypt_bytes(&mut self, key: Key, conn: ConnId, bytes: &mut [u8]) {
+        let Some(tls) = self.sockets.get_mut(key).and_then(|s| s.tls.as_mut()) else {
+            return;
+        };
+        self.plain.clear();
+        let arena = self.io.arena();
+        let from = arena.end();
+        let done = tls.read(bytes, &mut self.plain, arena);
+        self.decrypted(key, conn, from, done);
+    }
+
+    fn decrypted(&mut self, key: Key, conn: ConnId, from: usize, done: Result<(), rustls::Error>) {
+        let end = self.io.arena().end();
         if end > from {
             self.io.send(key, Piece::Arena { start: from, end });
         }
-        self.io.give_back(lent);
+        let over = self
+            .sockets
+            .get_mut(key)
+            .and_then(|s| s.tls.as_ref())
+            .is_some_and(|tls| tls.peer_closed());
         self.deliver_decrypted(conn);
         match done {
             Err(error) => self.tls_failed(key, &error),
@@ -150,7 +182,7 @@ impl<M: Machine, I: Io> Driver<M, I> {
         self.source = Source::Nowhere;
     }
 
-    fn ended(&mut self, key: Key, how: Ended) {
+    pub(super) fn ended(&mut self, key: Key, how: Ended) {
         let Some(socket) = self.sockets.get_mut(key) else {
             return;
         };
@@ -162,8 +194,8 @@ impl<M: Machine, I: Io> Driver<M, I> {
             }
             return;
         }
-        if socket.queued {
-            // Handshake bytes that came before are looked at first.
+        if socket.queued || socket.later > 0 {
+            // What came before is looked at first.
             return;
         }
         let why = match how {

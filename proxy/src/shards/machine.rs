@@ -11,6 +11,8 @@ use weir_core::shard::{Shard, Stats};
 pub(crate) trait Machine: 'static {
     /// The machine's side of a connection on its way to another shard.
     type Moved: Send + 'static;
+    /// Its clients log in, and it says so with `Trace::ClientReady`.
+    const LOGS_IN: bool;
 
     fn accept(&mut self, now: Now, listener: ListenerId, peer: IpAddr) -> Option<ConnId>;
     fn adopt(&mut self, now: Now, moved: Self::Moved) -> ConnId;
@@ -22,6 +24,8 @@ pub(crate) trait Machine: 'static {
     fn draft(&self) -> &[u8];
     fn deadline(&self) -> Option<Now>;
     fn drained(&self) -> bool;
+    /// More clients wait than are served.
+    fn crowded(&self) -> bool;
     fn stats(&self) -> Stats;
 }
 
@@ -35,6 +39,7 @@ pub(crate) enum Todo<B> {
 
 impl Machine for Shard {
     type Moved = Box<MovedBackend>;
+    const LOGS_IN: bool = true;
 
     fn accept(&mut self, now: Now, listener: ListenerId, peer: IpAddr) -> Option<ConnId> {
         Shard::accept(self, now, listener, peer)
@@ -73,6 +78,10 @@ impl Machine for Shard {
 
     fn drained(&self) -> bool {
         Shard::drained(self)
+    }
+
+    fn crowded(&self) -> bool {
+        Shard::crowded(self)
     }
 
     fn stats(&self) -> Stats {

@@ -8,6 +8,7 @@ mod happenings;
 pub(crate) mod hash;
 pub(crate) mod machine;
 pub(crate) mod mailbox;
+mod newcomers;
 mod ops;
 mod sockets;
 
@@ -89,6 +90,10 @@ pub(crate) struct Driver<M: Machine, I> {
     /// Decrypted bytes of the event at hand.
     plain: Vec<u8>,
     later: VecDeque<Later>,
+    /// What newcomers have said and nobody has looked at yet.
+    newcomers: VecDeque<(Key, Vec<u8>)>,
+    /// Messages of newcomers that may still be looked at in this turn.
+    login_steps: usize,
     /// Handshakes with a step to do.
     handshakes: VecDeque<Key>,
     /// Sockets on their way out and when their time is up, soonest first (each kind of wait has one length).
@@ -121,6 +126,8 @@ impl<M: Machine, I: Io> Driver<M, I> {
             source: Source::Nowhere,
             plain: Vec::new(),
             later: VecDeque::new(),
+            newcomers: VecDeque::new(),
+            login_steps: 0,
             handshakes: VecDeque::new(),
             flushing: VecDeque::new(),
             leaving: VecDeque::new(),
@@ -148,11 +155,13 @@ impl<M: Machine, I: Io> Driver<M, I> {
             self.read_clock();
             self.face.heartbeat.fetch_add(1, Ordering::Relaxed);
             self.unpublished = true;
+            self.pace_newcomers();
             while let Some(happened) = self.io.next() {
                 self.happened(happened);
             }
             self.keep_time();
             self.shake_hands();
+            self.serve_newcomers();
             self.publish();
         }
     }
@@ -163,7 +172,7 @@ impl<M: Machine, I: Io> Driver<M, I> {
     }
 
     fn longest_sleep(&self) -> Duration {
-        if !self.handshakes.is_empty() {
+        if !self.handshakes.is_empty() || !self.newcomers.is_empty() {
             return Duration::ZERO;
         }
         let until = |at: Option<Now>| at.map(|at| at.since(self.now));

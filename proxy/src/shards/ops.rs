@@ -4,7 +4,7 @@ use std::sync::PoisonError;
 
 use weir_core::ids::{ConnId, GroupId, ShardId};
 use weir_core::limits::LINGER_FLUSH;
-use weir_core::seam::{Close, Event, Lost, Op, TlsRole};
+use weir_core::seam::{Close, Event, Lost, Op, TlsRole, Trace};
 
 use super::hash::Request;
 use super::machine::{Machine, Todo};
@@ -75,7 +75,15 @@ impl<M: Machine, I: Io> Driver<M, I> {
             }
             // `Machine::next_op` has made a `Todo::Move` of it.
             Op::Move { .. } => debug_assert!(false, "a move that is not a Todo::Move"),
-            Op::Trace(trace) => self.sink.trace(self.number, &trace),
+            Op::Trace(trace) => {
+                if let Trace::ClientReady { conn, .. } = &trace
+                    && let Some(key) = self.sockets.key_of(*conn)
+                    && let Some(socket) = self.sockets.get_mut(key)
+                {
+                    socket.newcomer = false;
+                }
+                self.sink.trace(self.number, &trace);
+            }
         }
     }
 
@@ -338,7 +346,8 @@ impl<M: Machine, I: Io> Driver<M, I> {
             socket.read = on;
             // A connection that is not up yet is read from when it is.
             if !socket.connecting {
-                self.io.read(key, on || socket.handshaking);
+                let wanted = (on || socket.handshaking) && socket.later == 0;
+                self.io.read(key, wanted);
             }
         }
     }

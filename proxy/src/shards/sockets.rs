@@ -20,6 +20,10 @@ pub(super) struct Socket<B> {
     pub(super) tls: Option<Box<Session>>,
     /// The handshake is not done.
     pub(super) handshaking: bool,
+    /// A client that has not logged in yet.
+    pub(super) newcomer: bool,
+    /// Pieces of a newcomer's bytes that wait for their turn.
+    pub(super) later: u16,
     /// A handshake step is queued.
     pub(super) queued: bool,
     /// The core wants it read.
@@ -78,6 +82,8 @@ impl<B> Sockets<B> {
             conn: Some(conn),
             tls: None,
             handshaking: false,
+            newcomer: false,
+            later: 0,
             queued: false,
             read: true,
             ended: None,

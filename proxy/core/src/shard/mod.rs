@@ -229,6 +229,12 @@ impl Shard {
         self.draining && self.stats.clients == 0
     }
 
+    /// More clients wait for a backend of some group than there are backends of it.
+    #[must_use]
+    pub fn crowded(&self) -> bool {
+        self.pools.iter().any(|pool| pool.waiting > pool.open)
+    }
+
     /// Counters and gauges.
     #[must_use]
     pub fn stats(&self) -> Stats {

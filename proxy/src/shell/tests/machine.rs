@@ -297,6 +297,7 @@ impl Puppet {
 
 impl Machine for Puppet {
     type Moved = MovedPuppet;
+    const LOGS_IN: bool = false;
 
     fn accept(&mut self, _: Now, listener: ListenerId, _: IpAddr) -> Option<ConnId> {
         let mode = Mode::ALL[usize::from(listener.0)];
@@ -402,6 +403,10 @@ impl Machine for Puppet {
 
     fn next_op(&mut self) -> Option<Todo<MovedPuppet>> {
         self.ops.pop_front()
+    }
+
+    fn crowded(&self) -> bool {
+        false
     }
 
     fn draft(&self) -> &[u8] {
