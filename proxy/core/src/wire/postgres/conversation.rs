@@ -23,7 +23,8 @@ mod tests;
 
 pub use asked::{ClientEnd, FromClient};
 pub use exchange::TxStatus;
-pub use server::{Edit, FromServer, Lent, Pids, Replayed};
+pub use server::{Edit, FromServer, Lent, Replayed};
+pub use shown::Pids;
 
 use asked::Context;
 use client::ClientStream;

@@ -68,16 +68,7 @@ pub struct Lent<'a> {
     /// Gets name and value of each ParameterStatus.
     pub on_parameter: &'a mut dyn FnMut(&[u8], &[u8]),
     /// What the server calls this connection in notifications, and what it is to be called to the client.
-    pub pids: Option<Pids>,
-}
-
-/// Two numbers for one process.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Pids {
-    /// The server's own.
-    pub real: u32,
-    /// The client's, from its login.
-    pub shown: u32,
+    pub pids: Option<shown::Pids>,
 }
 
 /// Where the server's stream stands.

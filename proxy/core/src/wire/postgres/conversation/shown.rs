@@ -9,7 +9,15 @@ use memchr::memmem;
 use super::super::statements::catalog::{NAME_LEN, NAME_PREFIX, hash_of};
 use super::super::statements::session::Statements;
 use super::naming::NOBODYS;
-use super::server::Pids;
+
+/// Two numbers for one process.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Pids {
+    /// The server's own.
+    pub real: u32,
+    /// The client's, from its login.
+    pub shown: u32,
+}
 
 /// The body of a NotificationResponse of the session's own, with the number that the client knows; `None`: it is somebody else's.
 pub(super) fn own_pid(pids: Pids, body: &[u8]) -> Option<Vec<u8>> {
