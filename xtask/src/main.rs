@@ -36,6 +36,13 @@ enum Chore {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<String>,
     },
+    /// Drivers' own test suites, direct and through weir, compared test by test.
+    #[command(disable_help_flag = true)]
+    Suites {
+        /// Passed on; see `cargo xtask suites --help`.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<String>,
+    },
     /// The load harness: measures weir next to a direct connection and next to its peers.
     #[command(disable_help_flag = true)]
     Perf {
@@ -72,6 +79,7 @@ fn run(chore: Chore) -> anyhow::Result<()> {
     match chore {
         Chore::Demo { args } => chores::end_to_end("demo", &args),
         Chore::E2e { args } => chores::end_to_end("run", &args),
+        Chore::Suites { args } => chores::end_to_end("suites", &args),
         Chore::Install { args } => chores::end_to_end("install", &args),
         Chore::Perf { args } => chores::perf(&args),
         Chore::Test(args) => steps::run(&args),

@@ -14,7 +14,7 @@ use crate::{chores, shell, tidy};
 /// Which checks to run.
 #[derive(Args)]
 pub struct TestArgs {
-    /// Run these steps only (comma-separated): fmt, clippy, tidy, deny, unit, sanitizer, sim, fuzz, e2e, perf,
+    /// Run these steps only (comma-separated): fmt, clippy, tidy, deny, unit, sanitizer, sim, fuzz, e2e, suites, perf,
     /// guard.
     #[arg(long, value_delimiter = ',')]
     only: Vec<String>,
@@ -79,6 +79,10 @@ const STEPS: &[Step] = &[
     Step {
         name: "e2e",
         run: end_to_end,
+    },
+    Step {
+        name: "suites",
+        run: |_| suites(),
     },
     Step {
         name: "perf",
@@ -263,6 +267,12 @@ fn end_to_end(args: &TestArgs) -> Outcome {
         command.args(["--io", &args.io.join(",")]);
     }
     counted(&mut command)
+}
+
+/// Drivers' own test suites, direct against through weir.
+fn suites() -> Outcome {
+    let program = chores::build_end_to_end()?;
+    counted(&mut chores::end_to_end_command(program, "suites"))
 }
 
 /// Counts per query against the committed ones. What no tool of this machine can count is skipped by name.

@@ -7,6 +7,7 @@ mod cases;
 mod demo;
 mod raw;
 mod suite;
+mod suites;
 mod watch;
 
 use clap::{Parser, Subcommand};
@@ -24,6 +25,8 @@ enum Command {
     /// Run the end-to-end suite.
     #[command(name = "run", display_name = "e2e")]
     Run(suite::RunArgs),
+    /// Run drivers' own test suites, direct and through weir, and compare them test by test.
+    Suites(suites::SuitesArgs),
     /// Start PostgreSQL and weir, send a storm of short-lived clients through five connections, report figures.
     Demo(demo::DemoArgs),
     /// Fetch what the tests need and this machine lacks.
@@ -33,6 +36,7 @@ enum Command {
 fn main() -> std::process::ExitCode {
     let outcome = process::stop_all_on_signals().and_then(|()| match Cli::parse().command {
         Command::Run(args) => suite::run(&args),
+        Command::Suites(args) => suites::run(&args),
         Command::Demo(args) => demo::run(&args),
         Command::Install => install::all(),
     });

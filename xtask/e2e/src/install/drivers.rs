@@ -73,18 +73,23 @@ fn programs(may_change_system: bool) -> Result<()> {
 }
 
 fn python(may_change_system: bool) -> Result<PathBuf> {
+    python_with(PYTHON_PACKAGES, may_change_system)
+}
+
+/// A Python environment of its own with these packages.
+pub fn python_with(packages: &[&str], may_change_system: bool) -> Result<PathBuf> {
     need(
         &["python3"],
         &["python3", "python3-venv", "python3-pip"],
         may_change_system,
     )?;
-    let home = place::cache().join("python").join(key(PYTHON_PACKAGES));
+    let home = place::cache().join("python").join(key(packages));
     let interpreter = home.join("bin/python");
     if interpreter.exists() && !home.join("complete").exists() {
         std::fs::remove_dir_all(&home)?;
     }
     if !home.exists() {
-        eprintln!("fetching {}", PYTHON_PACKAGES.join(", "));
+        eprintln!("fetching {}", packages.join(", "));
         // A Python environment can't be moved, so it is made in place and marked when it is whole.
         std::fs::create_dir_all(&home)?;
         checked(
@@ -101,7 +106,7 @@ fn python(may_change_system: bool) -> Result<PathBuf> {
             "--quiet",
             "--disable-pip-version-check",
         ])
-        .args(PYTHON_PACKAGES);
+        .args(packages);
         checked("pip install", &mut pip)?;
         std::fs::write(home.join("complete"), "")?;
     }

@@ -68,7 +68,7 @@ pub fn apt(packages: &[&str]) -> Result<()> {
 }
 
 /// Runs an install step, at most ten minutes; an error with its output when it fails.
-fn checked(name: &str, command: &mut Command) -> Result<()> {
+pub fn checked(name: &str, command: &mut Command) -> Result<()> {
     let label = name.replace([' ', '/'], "-");
     let (status, output) =
         run_to_end(&label, command, Duration::from_secs(600)).with_context(|| name.to_owned())?;
@@ -79,7 +79,7 @@ fn checked(name: &str, command: &mut Command) -> Result<()> {
 }
 
 /// Runs `make` on a fresh folder beside `place` and moves it there, so that a broken-off step leaves nothing half done.
-fn once(place: &Path, make: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
+pub fn once(place: &Path, make: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
     if place.exists() {
         return Ok(());
     }

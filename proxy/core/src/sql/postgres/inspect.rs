@@ -18,10 +18,21 @@ pub struct Facts {
     pub statements: u32,
     /// What all statements together have to do with the session's memory of sequences.
     pub sequences: Sequences,
-    /// One of them may give another meaning to texts that servers have read before (`ALTER`, `DROP`, `CREATE OR REPLACE`).
-    pub redefines: bool,
+    /// What one of them may do to the meaning of texts that servers have read before.
+    pub schema: Schema,
     /// One of the statements ends a transaction, also one that has failed, or goes back to a savepoint.
     pub ends_transaction: bool,
+}
+
+/// What a text may do to the meaning of other texts.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Schema {
+    /// It changes something that is there (`ALTER`, `DROP`, `CREATE OR REPLACE`).
+    pub redefines: bool,
+    /// It makes something, which is gone again if the transaction is rolled back.
+    pub creates: bool,
+    /// It rolls back.
+    pub undoes: bool,
 }
 
 /// Reads the text of a Query or Parse message, without its final NUL. Any bytes: what can't be read for sure pins with
@@ -64,7 +75,12 @@ impl Inspection<'_> {
     }
 
     fn plain_statement(&mut self, first: Token) {
-        self.facts.redefines |= matches!(first.keyword, Keyword::Alter | Keyword::Drop);
+        match first.keyword {
+            Keyword::Alter | Keyword::Drop => self.facts.schema.redefines = true,
+            Keyword::Create => self.facts.schema.creates = true,
+            Keyword::Rollback | Keyword::Abort => self.facts.schema.undoes = true,
+            _ => {}
+        }
         match first.keyword {
             Keyword::Select | Keyword::Insert | Keyword::Update | Keyword::Delete => {
                 self.scan(Context::Query, first)
@@ -219,7 +235,7 @@ impl Inspection<'_> {
                 | Keyword::Unique
                 | Keyword::Recursive
         ) {
-            self.facts.redefines |= token.keyword == Keyword::Replace;
+            self.facts.schema.redefines |= token.keyword == Keyword::Replace;
             token = self.cursor.advance();
         }
         match token.keyword {

@@ -29,7 +29,7 @@ pub mod settings;
 mod shape;
 mod words;
 
-pub use inspect::{Facts, inspect};
+pub use inspect::{Facts, Schema, inspect};
 pub use scan::Sequences;
 pub use shape::shape;
 pub use words::{Words, prepared_words};

@@ -8,6 +8,7 @@
 mod asked;
 mod client;
 mod copying;
+mod era;
 mod exchange;
 mod message;
 mod naming;
@@ -266,7 +267,7 @@ impl Conversation {
     /// Something was asked for that may change what texts mean, and whether it has done so can't be told yet.
     #[must_use]
     pub fn may_have_redefined(&self) -> bool {
-        self.exchange.redefines
+        self.exchange.era.in_doubt()
     }
 
     /// After [`FromServer::stale_plan`].

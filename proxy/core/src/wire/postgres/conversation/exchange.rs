@@ -6,6 +6,7 @@
 use super::super::ledger::Ledger;
 use super::super::statements::Held;
 use super::super::statements::session::{Asked, Statements};
+use super::era::Era;
 use super::owed::{Kind, Owed};
 use super::unnamed::{Unnamed, Use};
 
@@ -64,8 +65,8 @@ pub(super) struct Exchange {
     waits_for: WaitFor,
     /// The simple query under way destroys every prepared statement of the backend if it succeeds.
     pub(super) discards: bool,
-    /// Since the last transaction ended, something was asked for that may change what texts mean.
-    pub(super) redefines: bool,
+    /// Whether the transaction changes what texts mean.
+    pub(super) era: Era,
     /// The session's named statements; not there before it has one.
     pub(super) statements: Option<Box<Statements>>,
     /// The session's settings; not there before it has made one.
@@ -89,7 +90,7 @@ impl Exchange {
             over: false,
             waits_for: WaitFor::Unnamed,
             discards: false,
-            redefines: false,
+            era: Era::new(),
             statements: None,
             ledger: None,
         }
@@ -107,7 +108,7 @@ impl Exchange {
     pub(super) fn end_lend(&mut self) {
         self.start_lend();
         self.lent = false;
-        self.redefines = false;
+        self.era = Era::new();
         self.forget_requests();
         if self.ledger.as_ref().is_some_and(|l| l.is_blank()) {
             self.ledger = None;
@@ -370,6 +371,7 @@ impl Exchange {
             ledger.failed(self.owed.front_number());
         }
         self.discards = false;
+        self.era.failed();
         match self.owed.front() {
             None if self.stray_ready => {}
             None => return Err("an error that nothing asked for"),

@@ -11,7 +11,7 @@ use super::owed::Kind;
 use crate::limits::{MESSAGE_MAX, NAME_INSPECT_MAX, STATEMENT_INSPECT_MAX};
 use crate::pins::{PinReason, Pins};
 use crate::sql::postgres::settings;
-use crate::sql::postgres::{Sequences, Words, inspect, prepared_words};
+use crate::sql::postgres::{Schema, Sequences, Words, inspect, prepared_words};
 
 /// Bytes of a header: type and length.
 pub(super) const HEADER: usize = 5;
@@ -86,8 +86,8 @@ pub(super) struct Parsed<'a> {
     pub(super) pins: Pins,
     /// What it has to do with the session's memory of sequences.
     pub(super) sequences: Sequences,
-    /// Its text may give another meaning to texts that servers have read before.
-    pub(super) redefines: bool,
+    /// What its text may do to the meaning of other texts.
+    pub(super) schema: Schema,
     /// It looks up the unnamed statement, or may do so.
     pub(super) uses_unnamed: bool,
     /// It certainly binds the unnamed statement.
@@ -114,7 +114,7 @@ impl<'a> Parsed<'a> {
             },
             pins: Pins::NONE,
             sequences: Sequences::default(),
-            redefines: false,
+            schema: Schema::default(),
             uses_unnamed: false,
             binds_unnamed: false,
             words: Words::None,
@@ -174,7 +174,7 @@ fn read_statement<'a>(text: &'a [u8], parsed: &mut Parsed<'a>) {
     let facts = inspect(text);
     parsed.pins.add(facts.pins);
     parsed.sequences = facts.sequences;
-    parsed.redefines = facts.redefines;
+    parsed.schema = facts.schema;
     parsed.ends_transaction = facts.ends_transaction;
     parsed.text = (facts.statements == 1).then_some(text);
     if facts.pins.has(PinReason::PreparedStatement) || facts.pins.has(PinReason::Discard) {

@@ -319,9 +319,8 @@ impl ServerStream {
             b'Z' => {
                 exchange.ready(body.first().copied().unwrap_or_default())?;
                 out.cycles += u32::from(!swallowed);
-                if exchange.redefines && exchange.status == TxStatus::Idle {
-                    out.redefined = true;
-                    exchange.redefines = !exchange.owed.is_empty();
+                if exchange.status == TxStatus::Idle {
+                    out.redefined |= exchange.era.ended(exchange.owed.is_empty());
                 }
                 Ok(())
             }

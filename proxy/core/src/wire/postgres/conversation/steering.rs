@@ -10,7 +10,7 @@ use super::message::{Header, Parsed};
 use super::naming::{self, Steer};
 use super::owed::Kind;
 use crate::pins::{PinReason, Pins};
-use crate::sql::postgres::Words;
+use crate::sql::postgres::{Schema, Words};
 
 /// What becomes of a message as far as it concerns named statements.
 pub(super) fn steer(
@@ -21,10 +21,8 @@ pub(super) fn steer(
     body: &[u8],
     parsed: &Parsed<'_>,
 ) -> Steer {
-    if parsed.redefines
-        && let Some(desk) = context.desk.as_deref_mut()
-    {
-        begin_era(exchange, desk);
+    if let Some(desk) = context.desk.as_deref_mut() {
+        mind_schema(exchange, desk, parsed.schema);
     }
     let made = &mut context.made;
     let native = exchange
@@ -66,12 +64,13 @@ pub(super) fn steer(
         Ok(Some(named)) => {
             desk.traits = Traits {
                 feeds_sequence: parsed.sequences.fed,
-                redefines: parsed.redefines,
+                schema: parsed.schema,
             };
             let steer = naming::steer_named(exchange, desk, made, header, body, &named);
             out.feeds_sequence |= desk.traits.feeds_sequence;
-            if desk.traits.redefines && !parsed.redefines {
-                begin_era(exchange, desk);
+            if header.tag == b'B' {
+                let schema = desk.traits.schema;
+                mind_schema(exchange, desk, schema);
             }
             steer
         }
@@ -80,9 +79,10 @@ pub(super) fn steer(
 }
 
 /// With this message texts may come to mean something else: for this session at once, for the others when its transaction ends.
-fn begin_era(exchange: &mut Exchange, desk: &mut Desk<'_>) {
-    exchange.redefines = true;
-    desk.catalog.renew();
+fn mind_schema(exchange: &mut Exchange, desk: &mut Desk<'_>, schema: Schema) {
+    if exchange.era.asked(schema) {
+        desk.catalog.renew();
+    }
 }
 
 /// A text that speaks about prepared statements.

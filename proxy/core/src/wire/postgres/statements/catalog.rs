@@ -6,6 +6,7 @@ use std::sync::Arc;
 use sha2::{Digest as _, Sha256};
 
 use crate::limits::{STATEMENT_CONTENTS_BYTES_MAX, STATEMENT_CONTENTS_SWEEP};
+use crate::sql::postgres::Schema;
 use crate::wire::postgres::messages;
 
 /// Tells contents apart: the first half of a SHA-256, so that nobody can make two texts that share a name.
@@ -22,8 +23,8 @@ pub const NAME_LEN: usize = NAME_PREFIX.len() + 32;
 pub struct Traits {
     /// It adds rows, which may take values from sequences.
     pub feeds_sequence: bool,
-    /// It may give another meaning to texts that servers have read before.
-    pub redefines: bool,
+    /// What it may do to the meaning of other texts.
+    pub schema: Schema,
 }
 
 /// Text and parameter types of a statement.
