@@ -8,6 +8,7 @@ mod drivers;
 mod lending;
 mod login;
 mod rust_driver;
+mod settings;
 mod sharing;
 mod shells;
 mod statements;
@@ -24,10 +25,11 @@ use crate::case::Case;
 
 /// Every case.
 pub fn all() -> impl Iterator<Item = &'static Case> {
-    let groups: [&[Case]; 15] = [
+    let groups: [&[Case]; 16] = [
         drivers::CASES,
         rust_driver::CASES,
         login::CASES,
+        settings::CASES,
         sharing::CASES,
         statements::CASES,
         lending::CASES,
