@@ -88,9 +88,10 @@ pub struct Pool {
 
 impl Pool {
     /// A report is being made. A shard that serves its waiters with what it has tells the owner nothing new by it.
-    pub fn note_report(&mut self) {
+    pub fn note_report(&mut self, waiting: bool) {
         let starving = self.unanswered_since.is_some();
-        let changed = self.permits != self.reported_permits || !self.reported_waiting;
+        let was_waiting = core::mem::replace(&mut self.reported_waiting, waiting);
+        let changed = self.permits != self.reported_permits || !waiting || !was_waiting;
         self.reported_permits = self.permits;
         self.idle_reports = if starving || changed {
             0
@@ -107,6 +108,9 @@ impl Pool {
 
     /// Adds a client to the end of the queue.
     pub fn enqueue(&mut self, waiter: Waiter) {
+        if self.waiting == 0 {
+            self.idle_reports = 0;
+        }
         self.queue.push_back(waiter);
         self.waiting += 1;
     }

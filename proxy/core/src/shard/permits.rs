@@ -105,8 +105,7 @@ impl Shard {
             return;
         }
         pool.reported_at = Some(now);
-        pool.reported_waiting = waiting > 0;
-        pool.note_report();
+        pool.note_report(waiting > 0);
         pool.unanswered_since = if waiting > 0 {
             pool.unanswered_since.or(Some(now))
         } else {
