@@ -109,7 +109,7 @@ impl<M: Machine, I: Io> Driver<M, I> {
         self.tell(event);
         self.plain = plain;
         if self.sockets.conn_of(key) == Some(conn) {
-            self.deliver_decrypted(conn);
+            self.deliver_own(conn);
         }
     }
 

@@ -161,7 +161,7 @@ impl<M: Machine, I: Io> Driver<M, I> {
             .get_mut(key)
             .and_then(|s| s.tls.as_ref())
             .is_some_and(|tls| tls.peer_closed());
-        self.deliver_decrypted(conn);
+        self.deliver_own(conn);
         match done {
             Err(error) => self.tls_failed(key, &error),
             Ok(()) if over => self.lost(key, Lost::Eof),
@@ -170,7 +170,7 @@ impl<M: Machine, I: Io> Driver<M, I> {
     }
 
     /// Hands [`Driver::plain`] to the core.
-    pub(super) fn deliver_decrypted(&mut self, conn: ConnId) {
+    pub(super) fn deliver_own(&mut self, conn: ConnId) {
         if self.plain.is_empty() {
             return;
         }

@@ -10,10 +10,9 @@ use weir_core::limits::{
     ACCEPTS_CROWDED, ACCEPTS_PER_TURN, LOGIN_STEPS_CROWDED, LOGIN_STEPS_PER_TURN,
 };
 
+use super::Driver;
 use super::machine::Machine;
-use super::{Driver, Source};
 use crate::io::{Io, Key, Lent};
-use weir_core::seam::Event;
 
 impl<M: Machine, I: Io> Driver<M, I> {
     /// What newcomers get of the turn that begins.
@@ -64,7 +63,10 @@ impl<M: Machine, I: Io> Driver<M, I> {
         let last = socket.later == 0;
         match socket.conn {
             Some(_) if socket.told_end => {}
-            Some(conn) if socket.tls.is_none() => self.deliver_copy(conn, bytes),
+            Some(conn) if socket.tls.is_none() => {
+                self.plain.clone_from(&bytes);
+                self.deliver_own(conn);
+            }
             Some(conn) => self.decrypt_bytes(key, conn, &mut bytes),
             None => {}
         }
@@ -83,16 +85,5 @@ impl<M: Machine, I: Io> Driver<M, I> {
                 self.io.read(key, read);
             }
         }
-    }
-
-    fn deliver_copy(&mut self, conn: ConnId, bytes: Vec<u8>) {
-        self.plain = bytes;
-        let bytes = &self.plain;
-        self.machine
-            .handle(self.now, Event::Received { conn, bytes });
-        self.source = Source::Plain;
-        self.do_ops();
-        self.source = Source::Nowhere;
-        self.plain = Vec::new();
     }
 }

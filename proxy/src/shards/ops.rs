@@ -11,7 +11,7 @@ use super::machine::{Machine, Todo};
 use super::mailbox::Letter;
 use super::sockets::Target;
 use super::{Driver, Later, Source};
-use crate::io::{Ended, Io, Key, Piece};
+use crate::io::{Arena, Ended, Io, Key, Piece};
 use crate::report::Level;
 use crate::tls::session::Session;
 
@@ -120,28 +120,12 @@ impl<M: Machine, I: Io> Driver<M, I> {
         let Some(socket) = self.sockets.get_mut(key) else {
             return;
         };
-        let Some(tls) = socket.tls.as_mut() else {
-            let piece = match &self.source {
-                Source::Lent(lent) => Piece::Lent {
-                    buffer: lent.buffer,
-                    start,
-                    end,
-                },
-                Source::Plain => {
-                    let bytes = self.plain.get(start..end).unwrap_or_default();
-                    let arena = self.io.arena();
-                    let from = arena.end();
-                    arena.copy(bytes);
-                    Piece::Arena {
-                        start: from,
-                        end: arena.end(),
-                    }
-                }
-                Source::Nowhere => return,
-            };
-            self.io.send(key, piece);
-            return;
-        };
+        if socket.tls.is_none()
+            && let Source::Lent(lent) = &self.source
+        {
+            let buffer = lent.buffer;
+            return self.io.send(key, Piece::Lent { buffer, start, end });
+        }
         let (bytes, arena) = match &self.source {
             Source::Lent(lent) => {
                 let (bytes, arena) = self.io.bytes_and_arena(lent);
@@ -150,13 +134,9 @@ impl<M: Machine, I: Io> Driver<M, I> {
             Source::Plain => (&*self.plain, self.io.arena()),
             Source::Nowhere => return,
         };
-        let from = arena.end();
-        let done = tls.encrypt(bytes.get(start..end).unwrap_or_default(), arena);
-        let piece = Piece::Arena {
-            start: from,
-            end: arena.end(),
-        };
-        self.send_encrypted(key, to, done, piece);
+        let bytes = bytes.get(start..end).unwrap_or_default();
+        let (done, piece) = put(socket.tls.as_deref_mut(), bytes, arena);
+        self.send_put(key, to, done, piece);
     }
 
     fn send(&mut self, to: ConnId, bytes: Vec<u8>) {
@@ -166,18 +146,11 @@ impl<M: Machine, I: Io> Driver<M, I> {
         let Some(socket) = self.sockets.get_mut(key) else {
             return;
         };
-        let Some(tls) = socket.tls.as_mut() else {
-            self.io.send(key, Piece::Owned(bytes));
-            return;
-        };
-        let arena = self.io.arena();
-        let from = arena.end();
-        let done = tls.encrypt(&bytes, arena);
-        let piece = Piece::Arena {
-            start: from,
-            end: arena.end(),
-        };
-        self.send_encrypted(key, to, done, piece);
+        if socket.tls.is_none() {
+            return self.io.send(key, Piece::Owned(bytes));
+        }
+        let (done, piece) = put(socket.tls.as_deref_mut(), &bytes, self.io.arena());
+        self.send_put(key, to, done, piece);
     }
 
     /// What the core has put together in its own buffer.
@@ -189,29 +162,11 @@ impl<M: Machine, I: Io> Driver<M, I> {
             return;
         };
         let bytes = self.machine.draft().get(start..end).unwrap_or_default();
-        let arena = self.io.arena();
-        let from = arena.end();
-        let done = match socket.tls.as_mut() {
-            Some(tls) => tls.encrypt(bytes, arena),
-            None => {
-                arena.copy(bytes);
-                Ok(())
-            }
-        };
-        let piece = Piece::Arena {
-            start: from,
-            end: arena.end(),
-        };
-        self.send_encrypted(key, to, done, piece);
+        let (done, piece) = put(socket.tls.as_deref_mut(), bytes, self.io.arena());
+        self.send_put(key, to, done, piece);
     }
 
-    fn send_encrypted(
-        &mut self,
-        key: Key,
-        to: ConnId,
-        done: Result<(), rustls::Error>,
-        piece: Piece,
-    ) {
+    fn send_put(&mut self, key: Key, to: ConnId, done: Result<(), rustls::Error>, piece: Piece) {
         match done {
             Ok(()) => self.io.send(key, piece),
             Err(error) => {
@@ -408,4 +363,22 @@ impl<M: Machine, I: Io> Driver<M, I> {
             self.io.release(key);
         }
     }
+}
+
+/// Puts bytes into the arena, encrypted where the receiver has TLS.
+fn put(
+    tls: Option<&mut Session>,
+    bytes: &[u8],
+    arena: &mut Arena,
+) -> (Result<(), rustls::Error>, Piece) {
+    let start = arena.end();
+    let done = match tls {
+        Some(tls) => tls.encrypt(bytes, arena),
+        None => {
+            arena.copy(bytes);
+            Ok(())
+        }
+    };
+    let end = arena.end();
+    (done, Piece::Arena { start, end })
 }

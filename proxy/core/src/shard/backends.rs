@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use super::login::key_number;
 use super::{Conn, Shard};
-use crate::backend::{Link, Parameter, State};
-use crate::ids::{ConnId, GroupId, Now};
+use crate::backend::{Backend, Link, Parameter, State};
+use crate::ids::{ConnId, GroupId, Now, ShardId};
 use crate::limits::LEAVE_TIMEOUT;
 use crate::pins::PinReason;
 use crate::pool::Waiter;
@@ -42,10 +42,7 @@ impl Shard {
             return self.answers_to_replay(now, id, client_id, bytes);
         }
         let mut held = core::mem::take(&mut backend.held);
-        let pids = backend.key.as_ref().map(|(real, _)| Pids {
-            real: *real,
-            shown: key_number(shard, client_id),
-        });
+        let pids = pids(backend, shard, client_id);
         let mut lent = Lent {
             held: &mut held,
             on_parameter: &mut |name, value| backend.reported(name, value),
@@ -379,4 +376,12 @@ impl Shard {
             reason: reason.to_owned(),
         });
     }
+}
+
+/// What a backend's process is called by its server, and by the client that has it.
+pub(super) fn pids(backend: &Backend, shard: ShardId, client: ConnId) -> Option<Pids> {
+    backend.key.as_ref().map(|(real, _)| Pids {
+        real: *real,
+        shown: key_number(shard, client),
+    })
 }

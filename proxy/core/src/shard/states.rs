@@ -7,7 +7,7 @@
 
 use std::sync::Arc;
 
-use super::login::key_number;
+use super::backends::pids;
 use super::{Conn, Shard};
 use crate::backend::Parameter;
 use crate::ids::{ConnId, Now};
@@ -15,7 +15,7 @@ use crate::pins::PinReason;
 use crate::profile::Known;
 use crate::session::Client;
 use crate::wire::{
-    FromServer, Lent, Parameters, Pids, Replayed, SessionState, errors, explains, parameter_status,
+    FromServer, Lent, Parameters, Replayed, SessionState, errors, explains, parameter_status,
     write_replay,
 };
 
@@ -69,13 +69,11 @@ impl Shard {
             return;
         };
         let mut heard: Vec<Parameter> = Vec::new();
+        let pids = pids(backend, shard, client_id);
         let mut lent = Lent {
             held: &mut backend.held,
             on_parameter: &mut |name, value| heard.push((name.into(), value.into())),
-            pids: backend.key.as_ref().map(|(real, _)| Pids {
-                real: *real,
-                shown: key_number(shard, client_id),
-            }),
+            pids,
         };
         let mut read = client.conversation.server(bytes, &mut lent);
         let before = read.replayed.as_ref().map_or(heard.len(), |r| r.parameters);

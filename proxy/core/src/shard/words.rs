@@ -5,64 +5,54 @@ use super::{Conn, Shard};
 use crate::ids::ConnId;
 use crate::limits::{DRAFT_MAX, DRAFT_MERGE};
 use crate::seam::Op;
-use crate::wire::{Desk, FromClient, Traits};
+use crate::wire::{Conversation, Desk, FromClient, Traits};
 
 impl Shard {
     /// Reads what a client said.
     pub(super) fn read_client(&mut self, id: ConnId, bytes: &[u8]) -> Option<FromClient> {
         let lent = self.client(id)?.lent;
-        let (spare, made) = (&mut self.spare, &mut self.made);
-        let catalog = &mut self.catalog;
-        let Some(backend_id) = lent else {
-            let Some(Conn::Client(client)) = self.table.get_mut(id) else {
-                return None;
-            };
-            let mut desk = Desk {
-                catalog,
-                held: None,
-                pinned: false,
-                traits: Traits::default(),
-                spare,
-                made,
-            };
-            return Some(client.conversation.client_sharing(bytes, &mut desk));
-        };
-        let (Conn::Backend(backend), Conn::Client(client)) = self.table.pair_mut(backend_id, id)?
-        else {
-            return None;
-        };
-        let mut desk = Desk {
-            catalog,
-            held: Some(&mut backend.held),
-            pinned: !client.pins.is_empty(),
-            traits: Traits::default(),
-            spare,
-            made,
-        };
-        Some(client.conversation.client_sharing(bytes, &mut desk))
+        self.at_desk(id, lent, |talk, desk| talk.client_sharing(bytes, desk))
     }
 
     /// Reads again what a client said before it had this backend.
     fn read_again(&mut self, backend_id: ConnId, id: ConnId, bytes: &[u8]) -> Option<FromClient> {
-        let (Conn::Backend(backend), Conn::Client(client)) = self.table.pair_mut(backend_id, id)?
-        else {
-            return None;
-        };
-        let mut desk = Desk {
-            catalog: &mut self.catalog,
-            held: Some(&mut backend.held),
-            pinned: !client.pins.is_empty(),
-            traits: Traits::default(),
-            spare: &mut self.spare,
-            made: &mut self.made,
-        };
-        let mut read = client.conversation.client_again(bytes, &mut desk);
+        let mut read = self.at_desk(id, Some(backend_id), |talk, desk| {
+            talk.client_again(bytes, desk)
+        })?;
         if read.feeds_sequence {
             self.mind_sequences(id, &read);
         }
         self.pin_fresh(id, read.pins);
         self.send(id, core::mem::take(&mut read.answer));
         Some(read)
+    }
+
+    /// A client's conversation, with the books at hand.
+    fn at_desk(
+        &mut self,
+        id: ConnId,
+        lent: Option<ConnId>,
+        read: impl FnOnce(&mut Conversation, &mut Desk<'_>) -> FromClient,
+    ) -> Option<FromClient> {
+        let (client, held) = match lent {
+            None => match self.table.get_mut(id)? {
+                Conn::Client(client) => (client, None),
+                _ => return None,
+            },
+            Some(backend) => match self.table.pair_mut(backend, id)? {
+                (Conn::Backend(backend), Conn::Client(client)) => (client, Some(&mut backend.held)),
+                _ => return None,
+            },
+        };
+        let mut desk = Desk {
+            catalog: &mut self.catalog,
+            pinned: held.is_some() && !client.pins.is_empty(),
+            held,
+            traits: Traits::default(),
+            spare: &mut self.spare,
+            made: &mut self.made,
+        };
+        Some(read(&mut client.conversation, &mut desk))
     }
 
     /// Sends what a client said that has just got its backend.

@@ -209,10 +209,10 @@ impl Conversation {
         }
     }
 
-    /// Requests under way that end with ReadyForQuery. Goes through the whole queue.
+    /// Requests under way that end with ReadyForQuery.
     #[must_use]
     pub fn pending_segments(&self) -> usize {
-        self.exchange.owed.iter().filter(|k| k.ends_ready()).count()
+        self.exchange.owed.cycles()
     }
 
     /// The session has parsed the unnamed statement to bind it later, so it keeps its backend. Ends by itself: when a later

@@ -173,6 +173,11 @@ impl Owed {
         self.cycles > 0
     }
 
+    /// Entries that ReadyForQuery ends.
+    pub(super) const fn cycles(&self) -> usize {
+        self.cycles as usize
+    }
+
     /// The entry `at` places behind the front.
     pub(super) fn get(&self, at: usize) -> Option<Kind> {
         let inline = usize::from(self.count);
