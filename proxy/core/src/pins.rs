@@ -58,6 +58,24 @@ reasons! {
     FunctionCall = 15, "function_call";
 }
 
+/// Reasons that end when what they are for is gone, which the server can be asked about: see [`crate::wire::write_question`].
+pub const ASKABLE: Pins = Pins(
+    Pins::of(PinReason::TemporaryObject).0
+        | Pins::of(PinReason::Listen).0
+        | Pins::of(PinReason::AdvisoryLock).0
+        | Pins::of(PinReason::HoldCursor).0,
+);
+
+/// Reasons that no reset undoes: what the session has done may live on in the server process, so the backend is closed.
+pub const BEYOND_RESET: Pins = Pins(
+    Pins::of(PinReason::Load).0
+        | Pins::of(PinReason::RandomSeed).0
+        | Pins::of(PinReason::UnknownCode).0
+        | Pins::of(PinReason::FunctionCall).0
+        | Pins::of(PinReason::LargeStatement).0
+        | Pins::of(PinReason::UnknownStatement).0,
+);
+
 /// A set of pin reasons: one bit each, by the reason's number.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
 pub struct Pins(pub u32);
@@ -65,6 +83,9 @@ pub struct Pins(pub u32);
 impl Pins {
     /// No reason at all.
     pub const NONE: Pins = Pins(0);
+
+    /// Every reason there can be.
+    pub const ALL: Pins = Pins(u32::MAX);
 
     /// The set that holds one reason.
     #[must_use]
@@ -98,6 +119,12 @@ impl Pins {
     #[must_use]
     pub const fn without(self, other: Pins) -> Pins {
         Pins(self.0 & !other.0)
+    }
+
+    /// The reasons that are in both.
+    #[must_use]
+    pub const fn both(self, other: Pins) -> Pins {
+        Pins(self.0 & other.0)
     }
 
     /// The reasons in the set.

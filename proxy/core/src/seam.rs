@@ -309,6 +309,15 @@ pub enum Trace {
         /// Why.
         reason: PinReason,
     },
+    /// A pin has ended while its session goes on.
+    Unpinned {
+        /// The client.
+        conn: ConnId,
+        /// Why it was pinned.
+        reason: PinReason,
+        /// For how long.
+        held: core::time::Duration,
+    },
     /// A backend is logged in.
     BackendReady {
         /// Its connection.

@@ -233,22 +233,26 @@ fn add_borrow_wait(page: &mut String, shards: &[Stats]) {
 }
 
 fn add_pins(page: &mut String, shards: &[Stats]) {
-    head(
-        page,
-        "pins_total",
-        "counter",
-        "Sessions that were pinned, by reason.",
-    );
-    for reason in PinReason::ALL {
-        let number = |s: &Stats| s.pins.get(*reason as usize).copied().unwrap_or(0);
-        let sum = shards
-            .iter()
-            .fold(0u64, |sum, s| sum.saturating_add(number(s)));
-        let _ = writeln!(
-            page,
-            "weir_pins_total{{reason=\"{}\"}} {sum}",
-            reason.name()
-        );
+    type Counts = fn(&Stats) -> &[u64; 32];
+    let families: [(&str, &str, Counts); 2] = [
+        ("pins_total", "Sessions that were pinned, by reason.", |s| {
+            &s.pins
+        }),
+        (
+            "pins_ended_total",
+            "Pins that ended while their sessions went on, by reason.",
+            |s| &s.pins_ended,
+        ),
+    ];
+    for (name, help, counts) in families {
+        head(page, name, "counter", help);
+        for reason in PinReason::ALL {
+            let number = |s: &Stats| counts(s).get(*reason as usize).copied().unwrap_or(0);
+            let sum = shards
+                .iter()
+                .fold(0u64, |sum, s| sum.saturating_add(number(s)));
+            let _ = writeln!(page, "weir_{name}{{reason=\"{}\"}} {sum}", reason.name());
+        }
     }
 }
 

@@ -96,6 +96,11 @@ impl Sink for LogSink {
                 let more = [("reason", reason.name().into())];
                 self.client(Info, "client_pinned", &name(conn), &more);
             }
+            Trace::Unpinned { conn, reason, held } => {
+                let held = format!("{:.3}s", held.as_secs_f64());
+                let more = [("reason", reason.name().into()), ("held", (&held).into())];
+                self.client(Info, "client_unpinned", &name(conn), &more);
+            }
             Trace::BackendReady { conn, group } => {
                 self.backend(Info, "backend_ready", Some(&name(conn)), *group, None);
             }
@@ -178,6 +183,14 @@ mod tests {
                     reason: PinReason::Setting,
                 },
                 "INFO client_pinned client=2.5.1 reason=setting\n",
+            ),
+            (
+                Trace::Unpinned {
+                    conn: CONN,
+                    reason: PinReason::Listen,
+                    held: std::time::Duration::from_millis(1500),
+                },
+                "INFO client_unpinned client=2.5.1 reason=listen held=1.500s\n",
             ),
             (
                 Trace::BackendReady { conn: CONN, group },

@@ -3,6 +3,10 @@
 //! The books of one session, no more: what its bytes mean is the wire's business, who lends it a backend the shard's.
 //! (Its ledger of settings that can be replayed is part of the wire's conversation, since it follows the server's answers.)
 
+mod ends;
+
+pub use ends::Ends;
+
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -11,16 +15,6 @@ use crate::pins::{PinReason, Pins};
 use crate::profile::{Known, Profile};
 use crate::timers::Timer;
 use crate::wire::{ClientLogin, Conversation, Parameters};
-
-/// Reasons that no reset undoes: what the session has done may live on in the server process, so the backend is closed.
-pub const BEYOND_RESET: Pins = Pins(
-    Pins::of(PinReason::Load).0
-        | Pins::of(PinReason::RandomSeed).0
-        | Pins::of(PinReason::UnknownCode).0
-        | Pins::of(PinReason::FunctionCall).0
-        | Pins::of(PinReason::LargeStatement).0
-        | Pins::of(PinReason::UnknownStatement).0,
-);
 
 /// Why a client is not being read; it is read when no bit is set.
 pub mod hush {
@@ -104,6 +98,8 @@ pub struct Client {
     pub pending_by_name: bool,
     /// Why it keeps its backend.
     pub pins: Pins,
+    /// Since when, and what may end it.
+    pub ends: Ends,
     /// Why it is not being read: bits of [`hush`].
     pub hush: u8,
     /// Its socket is full: its backend is not being read.
@@ -149,6 +145,7 @@ impl Client {
             pending: Vec::new(),
             pending_by_name: false,
             pins: Pins::NONE,
+            ends: Ends::default(),
             hush: 0,
             congested: false,
             wants_fresh: false,

@@ -93,6 +93,9 @@ impl Shard {
         if lost {
             self.pin_for(client_id, PinReason::Setting);
         }
+        if let Some(still) = read.still {
+            self.pins_answered(now, client_id, id, still);
+        }
         if read.resume_client {
             // What was kept back until this answer can go on.
             self.requests(now, client_id, &[]);

@@ -5,7 +5,8 @@ use super::Shard;
 use crate::backend::{Aftermath, Break, State, Used};
 use crate::ids::{ConnId, Now};
 use crate::limits::MEND_TIMEOUT;
-use crate::session::{AtGate, BEYOND_RESET, Client};
+use crate::pins::BEYOND_RESET;
+use crate::session::{AtGate, Client};
 use crate::wire::{Damage, Frames, Mend, Mended, parse_parameter};
 
 impl Shard {
@@ -21,7 +22,7 @@ impl Shard {
         let Some(backend) = self.backend(id) else {
             return;
         };
-        let busy = !client.conversation.owes_nothing();
+        let busy = !client.conversation.owes_nothing() && !client.conversation.only_asking();
         let under_way = backend.errand.is_some();
         match aftermath {
             None => self.give_back(now, id),
@@ -63,11 +64,12 @@ impl Shard {
         if client.bereaved {
             return Some(Aftermath::Close("the server ended the session"));
         }
-        if client.pins.0 & BEYOND_RESET.0 != 0 {
+        if !client.pins.both(BEYOND_RESET).is_empty() {
             return Some(Aftermath::Close("client left state that no reset undoes"));
         }
         let drifted = !self.holds_as_said(id, client);
-        let busy = !talk.settled();
+        // Weir's own question is as good as answered.
+        let busy = !talk.settled() && !talk.only_asking();
         let transaction = busy || !talk.idle();
         let state = !client.holds().is_empty() || drifted;
         if !busy && !transaction && !state && !talk.stray_ready() {

@@ -73,6 +73,11 @@ impl Shard {
                 client.cancel_when_lent = true;
                 None
             }
+            Some(_) if client.conversation.asking() => {
+                // The same; and if there is nothing behind it, there is nothing to be hit.
+                client.cancel_when_lent = client.conversation.owed() > 1;
+                None
+            }
             Some(backend) if !client.conversation.owes_nothing() => {
                 self.stats.cancels += 1;
                 self.send_errand(now, backend);

@@ -32,7 +32,7 @@ impl Shard {
             self.mind_sequences(id, &read);
         }
         self.tell_era();
-        self.pin_fresh(id, read.pins);
+        self.note_pins(id, &read);
         let (end_of, answer) = (read.end_of, core::mem::take(&mut read.answer));
         let lent = self.client(id).and_then(|c| c.lent);
         match lent {
@@ -104,11 +104,27 @@ impl Shard {
         }
     }
 
+    /// What a client has said may pin its session, or end a pin.
+    pub(super) fn note_pins(&mut self, id: ConnId, read: &FromClient) {
+        self.pin_fresh(id, read.pins);
+        if (read.discards || !read.ends.is_empty())
+            && let Some(client) = self.client(id)
+        {
+            client.ends.doubt(read.ends);
+            if read.discards {
+                client.ends.discard(read.pins);
+            }
+        }
+    }
+
     /// Pins a session for what is new to it.
     pub(super) fn pin_fresh(&mut self, id: ConnId, pins: Pins) {
         let Some(client) = self.client(id) else {
             return;
         };
+        if !pins.is_empty() {
+            client.ends.given(pins);
+        }
         let fresh = pins.without(client.pins);
         if !fresh.is_empty() {
             self.pin(id, fresh);
@@ -123,6 +139,10 @@ impl Shard {
         client.wants_fresh |= client.lent.is_none() && fresh.has(PinReason::Sequence);
         let first = client.pins.is_empty();
         client.pins.add(fresh);
+        let now = client.active_at;
+        for reason in fresh.iter() {
+            client.ends.begun(reason, now);
+        }
         if first {
             self.stats.pinned += 1;
         }

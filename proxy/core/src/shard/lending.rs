@@ -241,6 +241,9 @@ impl Shard {
         };
         let held = !client.holds().is_empty();
         let doubtful = client.conversation.stray_ready();
+        if held {
+            self.ask_about_pins(id, backend_id);
+        }
         if held || !self.settle_settings(id, backend_id) {
             return self.maybe_drain_client(now, id);
         }

@@ -7,6 +7,7 @@ mod backends;
 mod breaking;
 mod cancel;
 mod clients;
+mod ending;
 mod fresh;
 mod gates;
 mod lending;

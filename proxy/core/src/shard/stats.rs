@@ -45,4 +45,8 @@ pub struct Stats {
     pub replays_refused: u64,
     /// Sessions that were pinned, by [`crate::pins::PinReason`] number.
     pub pins: [u64; 32],
+    /// Pins that ended while their sessions went on, by the same number.
+    pub pins_ended: [u64; 32],
+    /// Times a server was asked whether a session still has what it is pinned for.
+    pub pin_questions: u64,
 }

@@ -22,7 +22,7 @@ impl Shard {
         if read.feeds_sequence {
             self.mind_sequences(id, &read);
         }
-        self.pin_fresh(id, read.pins);
+        self.note_pins(id, &read);
         self.send(id, core::mem::take(&mut read.answer));
         Some(read)
     }

@@ -17,6 +17,7 @@ pub use postgres::greeting::{goodbye, greeting};
 pub use postgres::ledger::{SessionState, explains, write_replay};
 pub use postgres::mend::{Damage, Mend, Mended};
 pub use postgres::messages::{parameter_status, parse_parameter_status as parse_parameter};
+pub use postgres::question::write_question;
 pub use postgres::quiet::{Heard, Quiet};
 pub use postgres::startup::{Parameters, Startup};
 pub use postgres::statements::{Catalog, Desk, Held, Traits};

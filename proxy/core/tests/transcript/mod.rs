@@ -418,6 +418,11 @@ impl Play {
                 let name = self.name_of(*conn).unwrap_or_default();
                 format!("{name} is pinned: {}", reason.name())
             }
+            Trace::Unpinned { conn, reason, held } => {
+                let name = self.name_of(*conn).unwrap_or_default();
+                let after = format!("{} s", held.as_secs());
+                format!("{name} is pinned no more: {} after {after}", reason.name())
+            }
             Trace::Refused { code, reason, .. } => format!("weir refuses: {code} {reason}"),
             Trace::ClientClosed { reason, .. } => format!("weir has closed a client: {reason}"),
             Trace::BackendClosed { reason, .. } => format!("weir has closed a backend: {reason}"),

@@ -146,6 +146,9 @@ impl Session {
         if rest.starts_with("pg_sleep") {
             return row("pg_sleep", "");
         }
+        if rest.starts_with("pg_catalog.concat_ws(") {
+            return row("concat_ws", &self.state.still(rest));
+        }
         if rest.starts_with("current_user") {
             return row("?column?", &format!("{}@{}", self.user, self.database));
         }

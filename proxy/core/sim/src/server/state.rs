@@ -69,6 +69,25 @@ impl State {
         }
     }
 
+    /// Weir's question what the session still has: of what it names, that which is there.
+    pub fn still(&self, question: &str) -> String {
+        let found = [
+            ("temporary_object", !self.live.tables.is_empty()),
+            ("listen", !self.live.channels.is_empty()),
+            ("advisory_lock", !self.locks.is_empty()),
+            ("hold_cursor", !self.cursors.is_empty()),
+        ];
+        let asked = |name: &str| question.contains(&format!("THEN '{name}'"));
+        let mut names: Vec<&str> = Vec::new();
+        names.extend(
+            found
+                .iter()
+                .filter(|(n, there)| *there && asked(n))
+                .map(|(n, _)| *n),
+        );
+        names.join(" ")
+    }
+
     /// A statement starts: at least an implicit transaction is open.
     pub fn enter(&mut self) {
         if self.tx == Tx::Idle {

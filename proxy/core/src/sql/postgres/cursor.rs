@@ -82,6 +82,7 @@ pub struct Cursor<'t> {
     name_end: usize,
     name_parts: u32,
     pins: Pins,
+    ends: Pins,
 }
 
 impl<'t> Cursor<'t> {
@@ -96,6 +97,7 @@ impl<'t> Cursor<'t> {
             name_end: 0,
             name_parts: 0,
             pins: Pins::NONE,
+            ends: Pins::NONE,
         }
     }
 
@@ -118,6 +120,17 @@ impl<'t> Cursor<'t> {
     /// Adds a reason.
     pub fn pin(&mut self, reason: PinReason) {
         self.pins.add(Pins::of(reason));
+    }
+
+    /// What these reasons are for may be gone behind this statement.
+    pub fn end(&mut self, reasons: Pins) {
+        self.ends.add(reasons);
+    }
+
+    /// Reasons for which something may be gone behind what was read so far.
+    #[must_use]
+    pub fn ends(&self) -> Pins {
+        self.ends
     }
 
     /// Everything found so far.

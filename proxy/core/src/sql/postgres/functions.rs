@@ -12,6 +12,8 @@ pub enum Effect {
     Nothing,
     /// State of this kind.
     Pins(PinReason),
+    /// It takes away state of this kind.
+    Ends(PinReason),
     /// `set_config`: depends on its third argument.
     SetConfig,
 }
@@ -31,14 +33,14 @@ static STATEFUL: &[(&str, Effect)] = &[
         "pg_advisory_lock_shared",
         Effect::Pins(PinReason::AdvisoryLock),
     ),
-    ("pg_advisory_unlock", Effect::Pins(PinReason::AdvisoryLock)),
+    ("pg_advisory_unlock", Effect::Ends(PinReason::AdvisoryLock)),
     (
         "pg_advisory_unlock_all",
-        Effect::Pins(PinReason::AdvisoryLock),
+        Effect::Ends(PinReason::AdvisoryLock),
     ),
     (
         "pg_advisory_unlock_shared",
-        Effect::Pins(PinReason::AdvisoryLock),
+        Effect::Ends(PinReason::AdvisoryLock),
     ),
     (
         "pg_try_advisory_lock",
@@ -60,8 +62,6 @@ static STATEFUL_AS_COLUMN: &[(&str, PinReason)] = &[
     ("nextval", PinReason::Sequence),
     ("pg_advisory_lock", PinReason::AdvisoryLock),
     ("pg_advisory_lock_shared", PinReason::AdvisoryLock),
-    ("pg_advisory_unlock", PinReason::AdvisoryLock),
-    ("pg_advisory_unlock_shared", PinReason::AdvisoryLock),
     ("pg_backup_start", PinReason::UnknownCode),
     ("pg_backup_stop", PinReason::UnknownCode),
     (

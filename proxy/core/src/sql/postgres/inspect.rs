@@ -7,19 +7,23 @@ use super::cursor::Cursor;
 use super::keywords::{Category, Keyword};
 use super::lexer::{Kind, Token};
 use super::scan::{Scan, Sequences};
-use crate::pins::{PinReason, Pins};
+use crate::pins::{ASKABLE, PinReason, Pins};
 
 /// What a text may do to its session.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Facts {
     /// Every reason to keep the backend after the transaction, of all statements together.
     pub pins: Pins,
+    /// Reasons for which one of the statements may take away what is there.
+    pub ends: Pins,
     /// How many statements the text holds; empty ones don't count.
     pub statements: u32,
     /// What all statements together have to do with the session's memory of sequences.
     pub sequences: Sequences,
     /// What one of them may do to the meaning of texts that servers have read before.
     pub schema: Schema,
+    /// One of the statements is a `DISCARD`.
+    pub discards: bool,
     /// One of the statements ends a transaction, also one that has failed, or goes back to a savepoint.
     pub ends_transaction: bool,
 }
@@ -56,6 +60,7 @@ pub fn inspect(text: &[u8]) -> Facts {
     }
     Facts {
         pins: inspection.cursor.pins(),
+        ends: inspection.cursor.ends(),
         ..inspection.facts
     }
 }
@@ -79,6 +84,12 @@ impl Inspection<'_> {
             Keyword::Alter | Keyword::Drop => self.facts.schema.redefines = true,
             Keyword::Create => self.facts.schema.creates = true,
             Keyword::Rollback | Keyword::Abort => self.facts.schema.undoes = true,
+            _ => {}
+        }
+        match first.keyword {
+            Keyword::Drop => self.cursor.end(Pins::of(PinReason::TemporaryObject)),
+            Keyword::Unlisten => self.cursor.end(Pins::of(PinReason::Listen)),
+            Keyword::Close => self.cursor.end(Pins::of(PinReason::HoldCursor)),
             _ => {}
         }
         match first.keyword {
@@ -109,9 +120,9 @@ impl Inspection<'_> {
             Keyword::Execute | Keyword::Deallocate => {
                 self.pin_and_skip(PinReason::PreparedStatement, first)
             }
-            Keyword::Listen | Keyword::Unlisten => self.pin_and_skip(PinReason::Listen, first),
+            Keyword::Listen => self.pin_and_skip(PinReason::Listen, first),
             Keyword::Load => self.pin_and_skip(PinReason::Load, first),
-            Keyword::Discard => self.pin_and_skip(PinReason::Discard, first),
+            Keyword::Discard => self.discard(),
             Keyword::Do | Keyword::Call | Keyword::Import => {
                 self.pin_and_skip(PinReason::UnknownCode, first)
             }
@@ -162,6 +173,23 @@ impl Inspection<'_> {
             token = self.cursor.advance();
         }
         self.plain_statement(token);
+    }
+
+    /// `DISCARD`: only `ALL` changes what others would have to follow.
+    fn discard(&mut self) {
+        self.facts.discards = true;
+        let what = self.cursor.advance();
+        match what.keyword {
+            Keyword::Temp | Keyword::Temporary => {
+                self.cursor.end(Pins::of(PinReason::TemporaryObject));
+                self.skip(what);
+            }
+            Keyword::Plans | Keyword::Sequences => self.skip(what),
+            _ => {
+                self.cursor.end(ASKABLE);
+                self.pin_and_skip(PinReason::Discard, what);
+            }
+        }
     }
 
     fn start(&mut self) {
@@ -319,6 +347,7 @@ fn leaves_nothing(keyword: Keyword) -> bool {
             | Keyword::Fetch
             | Keyword::Move
             | Keyword::Close
+            | Keyword::Unlisten
             | Keyword::Lock
             | Keyword::Notify
             | Keyword::Checkpoint

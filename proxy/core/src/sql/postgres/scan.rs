@@ -8,7 +8,7 @@ use super::cursor::{Cursor, Name};
 use super::functions::{self, Effect};
 use super::keywords::Keyword;
 use super::lexer::{Kind, Token};
-use crate::pins::PinReason;
+use crate::pins::{PinReason, Pins};
 
 /// Open parentheses of which something is remembered.
 const DEPTH_MAX: u32 = 64;
@@ -244,6 +244,7 @@ impl Scan {
     fn call(&mut self, cursor: &mut Cursor<'_>, name: Name) {
         match effect(cursor, name) {
             Effect::Nothing => {}
+            Effect::Ends(reason) => cursor.end(Pins::of(reason)),
             Effect::SetConfig if self.set_config.is_none() => {
                 self.set_config = Some(SetConfig {
                     depth: self.depth.saturating_add(1),

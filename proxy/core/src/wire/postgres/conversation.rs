@@ -30,15 +30,18 @@ pub use shown::Pids;
 use asked::Context;
 use client::ClientStream;
 use exchange::Exchange;
+use owed::Kind;
 use server::ServerStream;
 
 use super::frames::Frames;
 use super::ledger::SessionState;
+use super::question::write_question;
 use super::statements::{Catalog, Desk, Held};
 use std::sync::Arc;
 
 use super::startup::Parameters;
 use crate::limits::REPLIES_OWED_MAX;
+use crate::pins::Pins;
 
 /// One session, both directions. Lives in every client, so it is small and has no heap while nothing is under way.
 #[derive(Debug)]
@@ -141,6 +144,27 @@ impl Conversation {
     #[must_use]
     pub fn replaying(&self) -> bool {
         self.exchange.replaying()
+    }
+
+    /// Nothing is under way, and [`Conversation::holds_unnamed`] is not the case: appends a query of weir's own for what the session still
+    /// has of what `pins` are for. Its answer goes to nobody, see [`FromServer::still`]; what the client says meanwhile
+    /// goes behind it.
+    pub fn ask(&mut self, pins: Pins, out: &mut Vec<u8>) {
+        self.exchange.unnamed.end();
+        self.exchange.owed.push(Kind::OurQuestion);
+        write_question(out, pins);
+    }
+
+    /// The server is answering [`Conversation::ask`].
+    #[must_use]
+    pub fn asking(&self) -> bool {
+        self.exchange.owed.front() == Some(Kind::OurQuestion)
+    }
+
+    /// The same, and nothing that the client has said is under way.
+    #[must_use]
+    pub fn only_asking(&self) -> bool {
+        self.asking() && self.exchange.owed.len() == 1
     }
 
     /// The session's settings, as they were settled last; `None`: those of a new session.

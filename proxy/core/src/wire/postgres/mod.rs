@@ -13,6 +13,7 @@ mod intake;
 pub mod ledger;
 pub mod mend;
 pub mod messages;
+pub mod question;
 pub mod quiet;
 pub mod startup;
 pub mod statements;

@@ -25,6 +25,10 @@ pub struct FromClient {
     pub needs_server: bool,
     /// What its statements leave on the session.
     pub pins: Pins,
+    /// Reasons for which its statements may take away what is there.
+    pub ends: Pins,
+    /// One of its statements is a `DISCARD` whose effects are followed.
+    pub discards: bool,
     /// One of its statements asks what the session did before (`currval`, `lastval`).
     pub reads_sequence: bool,
     /// One of its statements adds rows, and may advance a sequence unseen.

@@ -324,25 +324,28 @@ fn decide(
             return Verdict::Drop;
         }
         Steer::Instead(of) => {
+            if parsed.kind == Kind::Parse {
+                parsed.leaves_nothing_yet();
+            }
             settings::follow(exchange, out, header, body, &mut parsed);
-            out.pins.add(parsed.pins);
-            out.reads_sequence |= parsed.sequences.read;
-            out.feeds_sequence |= parsed.sequences.fed;
+            out.note(&parsed);
             out.new_requests = true;
             return Verdict::Instead(of);
         }
         Steer::Behind | Steer::Native => {
             out.pins.add(Pins::of(PinReason::PreparedStatement));
+            // From now on it is not seen which of them is run.
+            let statements = exchange.statements.as_deref();
+            out.pins.add(statements.map_or(Pins::NONE, |s| s.pins()));
         }
+        Steer::Later => parsed.leaves_nothing_yet(),
         Steer::Plain => {}
     }
     if parsed.uses_unnamed && !use_unnamed(exchange, context, out, &parsed) {
         return Verdict::Wait;
     }
     settings::follow(exchange, out, header, body, &mut parsed);
-    out.pins.add(parsed.pins);
-    out.reads_sequence |= parsed.sequences.read;
-    out.feeds_sequence |= parsed.sequences.fed;
+    out.note(&parsed);
     out.new_requests |= exchange.request(parsed.kind);
     if context.made.is_empty() {
         Verdict::Pass
@@ -393,6 +396,14 @@ fn stray_or_pass(exchange: &mut Exchange, out: &mut FromClient, tag: u8) -> Verd
 }
 
 impl FromClient {
+    /// A message goes on, with what its text leaves.
+    fn note(&mut self, parsed: &Parsed<'_>) {
+        self.pins.add(parsed.pins);
+        self.ends.add(parsed.ends);
+        self.reads_sequence |= parsed.sequences.read;
+        self.feeds_sequence |= parsed.sequences.fed;
+    }
+
     /// `from..to` of the given bytes goes on.
     fn pass(&mut self, bytes: &[u8], from: usize, to: usize) {
         if from >= to {

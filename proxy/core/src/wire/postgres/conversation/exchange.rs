@@ -297,7 +297,8 @@ impl Exchange {
             (b'G', Kind::Query | Kind::Execute) if !self.copying => self.copy_in(),
             (b'I', Kind::Query) | (b'V', Kind::Function) => self.answered = true,
             (b'1' | b'2' | b'C', Kind::OurBegin) => self.done(),
-            (b'C', Kind::OurQuery) => self.answered = true,
+            (b'C', Kind::OurQuery | Kind::OurQuestion) => self.answered = true,
+            (b'T' | b'D', Kind::OurQuestion) => {}
             (b'I' | b's', Kind::Execute) if !self.copying => self.done(),
             (b'1', Kind::Parse)
             | (b'2', Kind::Bind)
@@ -367,6 +368,10 @@ impl Exchange {
             self.replay_failed(held);
             return Ok(());
         }
+        if self.owed.front() == Some(Kind::OurQuestion) {
+            self.answered = true;
+            return Ok(());
+        }
         if let Some(ledger) = &mut self.ledger {
             ledger.failed(self.owed.front_number());
         }
@@ -424,7 +429,10 @@ impl Exchange {
         };
         match self.owed.front() {
             _ if self.copying => return Err("ReadyForQuery in the middle of a COPY"),
-            Some(Kind::OurQuery) if self.answered => {
+            Some(front @ (Kind::OurQuery | Kind::OurQuestion)) if self.answered => {
+                if front == Kind::OurQuestion {
+                    self.unnamed.confirmed(false);
+                }
                 self.status = status;
                 self.done();
                 return Ok(());

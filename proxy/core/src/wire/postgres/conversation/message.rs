@@ -84,6 +84,10 @@ pub(super) struct Parsed<'a> {
     /// A statement of it ends a transaction or goes back to a savepoint.
     pub(super) ends_transaction: bool,
     pub(super) pins: Pins,
+    /// For which its text may take away what is there.
+    pub(super) ends: Pins,
+    /// Its text is, or holds, a `DISCARD`.
+    pub(super) discards: bool,
     /// What it has to do with the session's memory of sequences.
     pub(super) sequences: Sequences,
     /// What its text may do to the meaning of other texts.
@@ -113,12 +117,19 @@ impl<'a> Parsed<'a> {
                 _ => Kind::Sync,
             },
             pins: Pins::NONE,
+            ends: Pins::NONE,
+            discards: false,
             sequences: Sequences::default(),
             schema: Schema::default(),
             uses_unnamed: false,
             binds_unnamed: false,
             words: Words::None,
         }
+    }
+
+    /// What its text does is done when its statement is bound.
+    pub(super) fn leaves_nothing_yet(&mut self) {
+        (self.pins, self.ends) = (Pins::NONE, Pins::NONE);
     }
 
     /// Whether it may bring a failed transaction to an end: it says so, or could not be read.
@@ -173,6 +184,8 @@ fn read_statement<'a>(text: &'a [u8], parsed: &mut Parsed<'a>) {
     }
     let facts = inspect(text);
     parsed.pins.add(facts.pins);
+    parsed.ends = facts.ends;
+    parsed.discards = facts.discards;
     parsed.sequences = facts.sequences;
     parsed.schema = facts.schema;
     parsed.ends_transaction = facts.ends_transaction;

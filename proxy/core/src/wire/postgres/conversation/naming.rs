@@ -14,6 +14,7 @@ use super::super::statements::{Content, Desk, Hash, Held, Holding};
 use super::exchange::{Exchange, TxStatus, WaitFor};
 use super::message::{HEADER, Header, until_nul};
 use super::owed::Kind;
+use crate::pins::Pins;
 use crate::sql::postgres::{Words, inspect};
 
 /// Put in front of a client's name that looks like one of weir's and means nothing to the session.
@@ -24,6 +25,8 @@ pub(super) const NOBODYS: &[u8] = b"?";
 pub(super) enum Steer {
     /// It goes on as it is; nothing has been noted yet.
     Plain,
+    /// It is read again when a backend is lent; nothing of it counts yet.
+    Later,
     /// What was made goes on in front of it; nothing has been noted yet.
     Behind,
     /// What was made goes on instead of the first so many bytes; everything is noted.
@@ -195,6 +198,15 @@ fn steer_use(
             exchange.request(kind);
             Steer::Instead(HEADER + named.behind)
         }
+    }
+}
+
+/// What running the statement that is named may leave on the session.
+pub(super) fn pins_of(exchange: &Exchange, named: &Named<'_>) -> Pins {
+    let statements = exchange.statements.as_deref();
+    match statements.map(|s| s.meaning(named.name)) {
+        Some(Meaning::Content(content)) => content.traits().pins,
+        _ => Pins::NONE,
     }
 }
 

@@ -50,6 +50,8 @@ pub(super) enum Kind {
     OurBegin,
     /// The query that brings a backend to the session's settings; all of its answer is swallowed.
     OurQuery,
+    /// The query that asks whether the session still has what it is pinned for; all of its answer is swallowed.
+    OurQuestion,
     /// Describe of a statement or a portal.
     Describe,
     /// Execute.
@@ -105,6 +107,7 @@ impl Kind {
                 | (Kind::OurSync, b'Z')
                 | (Kind::OurBegin, b'1' | b'2' | b'C' | b'E' | b'S' | b'N')
                 | (Kind::OurQuery, b'C' | b'I' | b'E' | b'S' | b'N' | b'Z')
+                | (Kind::OurQuestion, b'T' | b'D' | b'C' | b'E' | b'N' | b'Z')
         )
     }
 
@@ -117,7 +120,11 @@ impl Kind {
     const fn changes_unnamed(self) -> bool {
         matches!(
             self,
-            Kind::Query | Kind::ParseUnnamed | Kind::CloseUnnamed | Kind::OurClose
+            Kind::Query
+                | Kind::OurQuestion
+                | Kind::ParseUnnamed
+                | Kind::CloseUnnamed
+                | Kind::OurClose
         )
     }
 }

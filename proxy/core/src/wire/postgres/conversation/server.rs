@@ -6,11 +6,14 @@
 
 use super::super::frames::Frames;
 use super::super::messages::{self, ErrorFields, parse_parameter_status};
+use super::super::question;
 use super::super::statements::Held;
 use super::exchange::{Exchange, TxStatus};
 use super::message::{HEADER, Header};
+use super::owed::Kind;
 use super::shown;
 use crate::limits::SERVER_INSPECT_MAX;
+use crate::pins::Pins;
 
 /// What came out of some bytes of a server.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -33,6 +36,8 @@ pub struct FromServer {
     pub stale_plan: bool,
     /// A transaction has ended that may have changed what texts mean: a new era begins for statements.
     pub redefined: bool,
+    /// The server has answered [`super::Conversation::ask`]: what the session still has, which is everything where the answer does not say.
+    pub still: Option<Pins>,
     /// The backend has answered whether it takes over the session's settings.
     pub replayed: Option<Replayed>,
     /// What client messages were kept back for is answered: call [`super::Conversation::client`], without bytes if need be.
@@ -88,6 +93,8 @@ pub(super) struct ServerStream {
     parameters: u32,
     /// Why the backend does not take over the session's settings.
     refused: Option<Box<str>>,
+    /// What the session still has, by the row that says so.
+    still: Pins,
 }
 
 impl ServerStream {
@@ -100,6 +107,7 @@ impl ServerStream {
             held_back: false,
             parameters: 0,
             refused: None,
+            still: Pins::ALL,
         }
     }
 
@@ -262,6 +270,7 @@ impl ServerStream {
         match self.tag {
             b'S' | b'E' | b'Z' => true,
             b'C' => exchange.ledger.is_some(),
+            b'D' => self.swallowed,
             _ => false,
         }
     }
@@ -317,7 +326,11 @@ impl ServerStream {
         let swallowed = core::mem::take(&mut self.swallowed);
         match self.tag {
             b'Z' => {
+                let question = exchange.owed.front() == Some(Kind::OurQuestion);
                 exchange.ready(body.first().copied().unwrap_or_default())?;
+                if question {
+                    out.still = Some(core::mem::replace(&mut self.still, Pins::ALL));
+                }
                 out.cycles += u32::from(!swallowed);
                 if exchange.status == TxStatus::Idle {
                     out.redefined |= exchange.era.ended(exchange.owed.is_empty());
@@ -356,6 +369,8 @@ impl ServerStream {
             tag => {
                 if tag == b'C' {
                     exchange.completed(body);
+                } else if tag == b'D' && swallowed {
+                    self.still = question::read_answer(body).unwrap_or(Pins::ALL);
                 }
                 exchange.reply(tag, lent.held)
             }

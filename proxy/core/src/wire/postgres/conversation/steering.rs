@@ -57,25 +57,38 @@ pub(super) fn steer(
     }
     match naming::named(header, body) {
         Ok(None) => Steer::Plain,
-        _ if desk.held.is_none() => {
+        named if desk.held.is_none() => {
             out.by_name = true;
-            Steer::Plain
+            if let (b'B', Ok(Some(named))) = (header.tag, named) {
+                // It may want a backend that nobody has used.
+                out.pins.add(naming::pins_of(exchange, &named));
+            }
+            Steer::Later
         }
         Ok(Some(named)) => {
             desk.traits = Traits {
                 feeds_sequence: parsed.sequences.fed,
                 schema: parsed.schema,
+                pins: parsed.pins,
+                ends: parsed.ends,
             };
             let steer = naming::steer_named(exchange, desk, made, header, body, &named);
             out.feeds_sequence |= desk.traits.feeds_sequence;
             if header.tag == b'B' {
-                let schema = desk.traits.schema;
-                mind_schema(exchange, desk, schema);
+                mind_bound(exchange, desk, out);
             }
             steer
         }
         Err(()) => naming::go_native(exchange, desk, made),
     }
+}
+
+/// What has been parsed once may be run in any lend.
+fn mind_bound(exchange: &mut Exchange, desk: &mut Desk<'_>, out: &mut FromClient) {
+    let traits = desk.traits;
+    out.pins.add(traits.pins);
+    out.ends.add(traits.ends);
+    mind_schema(exchange, desk, traits.schema);
 }
 
 /// With this message texts may come to mean something else: for this session at once, for the others when its transaction ends.

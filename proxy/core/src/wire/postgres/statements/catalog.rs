@@ -6,6 +6,7 @@ use std::sync::Arc;
 use sha2::{Digest as _, Sha256};
 
 use crate::limits::{STATEMENT_CONTENTS_BYTES_MAX, STATEMENT_CONTENTS_SWEEP};
+use crate::pins::Pins;
 use crate::sql::postgres::Schema;
 use crate::wire::postgres::messages;
 
@@ -25,6 +26,10 @@ pub struct Traits {
     pub feeds_sequence: bool,
     /// What it may do to the meaning of other texts.
     pub schema: Schema,
+    /// What it may leave on its session.
+    pub pins: Pins,
+    /// What it may take away.
+    pub ends: Pins,
 }
 
 /// Text and parameter types of a statement.

@@ -10,6 +10,7 @@ use super::Catalog;
 use super::catalog::{Content, Hash};
 use super::held::Held;
 use crate::limits::{STATEMENTS_PER_SESSION_BYTES_MAX, STATEMENTS_PER_SESSION_MAX};
+use crate::pins::Pins;
 
 /// Something about statements whose answer has not come.
 #[derive(Clone, Debug)]
@@ -151,6 +152,16 @@ impl Statements {
     #[must_use]
     pub fn is_native(&self) -> bool {
         self.native
+    }
+
+    /// What running any of them may leave on the session.
+    #[must_use]
+    pub fn pins(&self) -> Pins {
+        let mut pins = Pins::NONE;
+        for named in self.names.values() {
+            pins.add(named.content.traits().pins);
+        }
+        pins
     }
 
     /// From now on the server keeps the names.

@@ -6,6 +6,7 @@ use PinReason::{
     Setting, TemporaryObject, UnknownCode, UnknownStatement,
 };
 
+mod ends;
 mod harmless;
 mod random;
 mod readings;
@@ -205,13 +206,10 @@ fn temporary_objects() {
 fn functions_with_state() {
     check(&[
         ("LISTEN a", &[Listen]),
-        ("UNLISTEN *", &[Listen]),
         ("NOTIFY a, 'b'", &[]),
         ("SELECT pg_notify('a', 'b')", &[]),
         ("SELECT pg_advisory_lock(1)", &[AdvisoryLock]),
         ("SELECT pg_try_advisory_lock_shared(1, 2)", &[AdvisoryLock]),
-        ("SELECT pg_advisory_unlock_all()", &[AdvisoryLock]),
-        ("SELECT PG_Advisory_Unlock (1)", &[AdvisoryLock]),
         (
             "SELECT pg_advisory_xact_lock(1), pg_try_advisory_xact_lock_shared(1)",
             &[],

@@ -1,0 +1,77 @@
+//! Pins that end: the server is asked whether a session still has what it is pinned for, and the session gives its backend back
+//! when it has nothing any more.
+//!
+//! The question is put like a request of the client's own: what the client says meanwhile goes behind it and need not wait for more than
+//! the answer.
+
+use super::Shard;
+use crate::ids::{ConnId, Now};
+use crate::pins::{PinReason, Pins};
+use crate::seam::Trace;
+
+impl Shard {
+    /// Nothing of a pinned session is under way: asks its server what it still has, if there is reason to.
+    pub(super) fn ask_about_pins(&mut self, id: ConnId, backend: ConnId) {
+        let draining = self.draining;
+        let Some(client) = self.client(id) else {
+            return;
+        };
+        if draining || client.bereaved || client.conversation.stray_ready() {
+            return;
+        }
+        let pins = client.holds();
+        let Some(asked) = client.ends.ask(pins) else {
+            return;
+        };
+        let mut question = Vec::new();
+        client.conversation.ask(asked, &mut question);
+        self.stats.pin_questions += 1;
+        self.send(backend, question);
+    }
+
+    /// The server has answered what a session still has.
+    pub(super) fn pins_answered(&mut self, now: Now, id: ConnId, backend: ConnId, still: Pins) {
+        let Some(client) = self.client(id) else {
+            return;
+        };
+        let ended = client.ends.answered(still);
+        // A cancel that would have hit the question.
+        let cancel =
+            core::mem::take(&mut client.cancel_when_lent) && !client.conversation.owes_nothing();
+        self.unpin(now, id, ended);
+        if cancel {
+            self.stats.cancels += 1;
+            self.send_errand(now, backend);
+        }
+    }
+
+    /// A session does not have these reasons any more.
+    fn unpin(&mut self, now: Now, id: ConnId, ended: Pins) {
+        let Some(client) = self.client(id) else {
+            return;
+        };
+        let ended = ended.both(client.pins);
+        if ended.is_empty() {
+            return;
+        }
+        client.pins = client.pins.without(ended);
+        let free = client.pins.is_empty();
+        self.stats.pinned -= u64::from(free);
+        for reason in ended.iter() {
+            self.note_end(now, id, reason);
+        }
+    }
+
+    fn note_end(&mut self, now: Now, id: ConnId, reason: PinReason) {
+        if let Some(count) = self.stats.pins_ended.get_mut(reason as usize) {
+            *count += 1;
+        }
+        let since = self.client(id).and_then(|c| c.ends.ended(reason));
+        let held = now.since(since.unwrap_or(now));
+        self.trace(Trace::Unpinned {
+            conn: id,
+            reason,
+            held,
+        });
+    }
+}
