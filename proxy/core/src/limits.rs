@@ -73,6 +73,12 @@ pub const STARTUP_PARAMETERS_MAX: usize = 128;
 pub const AUTH_MESSAGE_MAX: usize = 65_535;
 /// Statement text that is read to see what it leaves on the session, bytes: RDS Proxy's bound. Longer ones pin.
 pub const STATEMENT_INSPECT_MAX: usize = 16_384;
+/// Statement texts of which a shard remembers that they leave nothing on a session, so that they are not read again: more than the
+/// statements of a busy application. A power of two.
+pub const FAMILIAR_TEXTS: usize = 256;
+/// The longest of them, bytes; `FAMILIAR_TEXTS` times this is what a shard keeps for it (128 KiB, fits a core's cache). Most
+/// statements that object-relational mappers make are shorter.
+pub const FAMILIAR_TEXT_MAX: usize = 512;
 /// Name of a portal or statement that is read through to see what follows it, bytes: PostgreSQL tells names apart by their first
 /// 63 bytes (NAMEDATALEN), drivers send up to some dozens.
 pub const NAME_INSPECT_MAX: usize = 256;
@@ -173,6 +179,7 @@ pub const METRICS_REQUEST_MAX: usize = 8192;
 pub const METRICS_TIMEOUT: Duration = Duration::from_secs(5);
 
 const _: () = assert!(MAX_CONNECTION_POOL_SIZE_DEFAULT <= MAX_CONNECTION_POOL_SIZE_MAX);
+const _: () = assert!(FAMILIAR_TEXTS.is_power_of_two() && FAMILIAR_TEXT_MAX <= u16::MAX as usize);
 const _: () = assert!(CANCEL_KEY_LONG >= 4 && CANCEL_KEY_LONG <= 256);
 const _: () = assert!(PENDING_BYTES_ENOUGH + STATEMENT_INSPECT_MAX < PENDING_BYTES_MAX);
 

@@ -39,7 +39,7 @@ use crate::session::Client;
 use crate::settings::{Settings, TargetGroup};
 use crate::table::Table;
 use crate::timers::Timers;
-use crate::wire::Catalog;
+use crate::wire::{Catalog, Familiar};
 
 pub use stats::Stats;
 
@@ -102,6 +102,8 @@ pub struct Shard {
     base: usize,
     /// Statements that sessions share.
     catalog: Catalog,
+    /// Texts that leave nothing on a session.
+    familiar: Familiar,
     /// What the operations of this event name by range.
     draft: Vec<u8>,
     /// Room that conversations borrow.
@@ -137,6 +139,7 @@ impl Shard {
             draining: false,
             base: 0,
             catalog: Catalog::of_shard(setup.id.0),
+            familiar: Familiar::default(),
             draft: Vec::new(),
             spare: Vec::new(),
             made: Vec::new(),

@@ -49,6 +49,7 @@ impl Shard {
             pinned: held.is_some() && !client.pins.is_empty(),
             held,
             traits: Traits::default(),
+            familiar: &mut self.familiar,
             spare: &mut self.spare,
             made: &mut self.made,
         };

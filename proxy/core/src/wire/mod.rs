@@ -12,6 +12,7 @@ pub use postgres::conversation::{
 };
 pub use postgres::errand::{Errand, ErrandStep};
 pub use postgres::errors::{self, ClientError};
+pub use postgres::familiar::Familiar;
 pub use postgres::frames::Frames;
 pub use postgres::greeting::{goodbye, greeting};
 pub use postgres::ledger::{SessionState, explains, write_replay};

@@ -6,7 +6,7 @@ mod input;
 mod session;
 
 use weir_core::sql::postgres::{inspect, shape};
-use weir_core::wire::{Catalog, Conversation, Desk, Held, Lent, Pids, Traits};
+use weir_core::wire::{Catalog, Conversation, Desk, Familiar, Held, Lent, Pids, Traits};
 
 use crate::rng::Rng;
 use input::Input;
@@ -29,6 +29,7 @@ pub fn framing(data: &[u8]) {
     let mut talk = Conversation::new();
     talk.start_lend();
     let (mut catalog, mut held) = (Catalog::default(), Held::default());
+    let mut familiar = Familiar::default();
     let (mut spare, mut made) = (Vec::new(), Vec::new());
     while let Some(control) = input.byte() {
         let size = usize::from(control >> 1);
@@ -39,6 +40,7 @@ pub fn framing(data: &[u8]) {
                 held: Some(&mut held),
                 pinned: false,
                 traits: Traits::default(),
+                familiar: &mut familiar,
                 spare: &mut spare,
                 made: &mut made,
             };

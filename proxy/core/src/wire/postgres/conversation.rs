@@ -13,6 +13,8 @@ mod exchange;
 mod message;
 mod naming;
 mod owed;
+mod plain;
+mod said;
 mod server;
 mod settings;
 mod shown;
@@ -24,7 +26,7 @@ mod tests;
 
 pub use asked::{ClientEnd, FromClient};
 pub use exchange::TxStatus;
-pub use server::{Edit, FromServer, Lent, Replayed};
+pub use said::{Edit, FromServer, Lent, Replayed};
 pub use shown::Pids;
 
 use asked::Context;

@@ -7,6 +7,7 @@ mod client_proof;
 pub mod conversation;
 pub mod errand;
 pub mod errors;
+pub mod familiar;
 pub mod frames;
 pub mod greeting;
 mod intake;

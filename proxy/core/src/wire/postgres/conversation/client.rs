@@ -311,7 +311,8 @@ fn decide(
         out.new_requests |= exchange.request(Parsed::unread(header).kind);
         return Verdict::Pass;
     }
-    let mut parsed = message::parse(header, body);
+    let familiar = context.desk.as_deref_mut().map(|desk| &mut *desk.familiar);
+    let mut parsed = message::parse(header, body, familiar);
     if settings::is_delicate(exchange, &parsed)
         && settings::must_wait(exchange, context.desk.is_some(), out)
     {

@@ -6,12 +6,13 @@ use std::sync::LazyLock;
 
 use memchr::memmem::Finder;
 
+use super::super::familiar::Familiar;
 use super::super::ledger::Fact;
 use super::owed::Kind;
 use crate::limits::{MESSAGE_MAX, NAME_INSPECT_MAX, STATEMENT_INSPECT_MAX};
 use crate::pins::{PinReason, Pins};
 use crate::sql::postgres::settings;
-use crate::sql::postgres::{Schema, Sequences, Words, inspect, prepared_words};
+use crate::sql::postgres::{Facts, Schema, Sequences, Words, inspect, prepared_words};
 
 /// Bytes of a header: type and length.
 pub(super) const HEADER: usize = 5;
@@ -132,6 +133,17 @@ impl<'a> Parsed<'a> {
         (self.pins, self.ends) = (Pins::NONE, Pins::NONE);
     }
 
+    /// Its text has been read.
+    fn take(&mut self, text: &'a [u8], facts: Facts) {
+        self.pins.add(facts.pins);
+        self.ends = facts.ends;
+        self.discards = facts.discards;
+        self.sequences = facts.sequences;
+        self.schema = facts.schema;
+        self.ends_transaction = facts.ends_transaction;
+        self.text = (facts.statements == 1).then_some(text);
+    }
+
     /// Whether it may bring a failed transaction to an end: it says so, or could not be read.
     pub(super) fn may_end_transaction(&self) -> bool {
         self.ends_transaction
@@ -154,11 +166,15 @@ impl<'a> Parsed<'a> {
 }
 
 /// Reads the part of the body that [`needed`] asked for.
-pub(super) fn parse(header: Header, body: &[u8]) -> Parsed<'_> {
+pub(super) fn parse<'a>(
+    header: Header,
+    body: &'a [u8],
+    familiar: Option<&mut Familiar>,
+) -> Parsed<'a> {
     let mut parsed = Parsed::unread(header);
     match header.tag {
-        b'Q' => read_query(header, body, &mut parsed),
-        b'P' => read_parse(body, &mut parsed),
+        b'Q' => read_query(header, body, &mut parsed, familiar),
+        b'P' => read_parse(body, &mut parsed, familiar),
         b'B' => read_bind(body, &mut parsed),
         b'F' => parsed.pins = function_pins(body),
         b'C' if body.starts_with(b"S\0") => parsed.kind = Kind::CloseUnnamed,
@@ -168,46 +184,52 @@ pub(super) fn parse(header: Header, body: &[u8]) -> Parsed<'_> {
     parsed
 }
 
-fn read_query<'a>(header: Header, body: &'a [u8], parsed: &mut Parsed<'a>) {
+fn read_query<'a>(
+    header: Header,
+    body: &'a [u8],
+    parsed: &mut Parsed<'a>,
+    familiar: Option<&mut Familiar>,
+) {
     if header.body as usize > STATEMENT_INSPECT_MAX + 1 {
         parsed.pins = Pins::of(PinReason::LargeStatement);
         return;
     }
     // Without an end the server refuses the message; what stands there is read all the same.
-    read_statement(until_nul(body).unwrap_or(body), parsed);
+    read_statement(until_nul(body).unwrap_or(body), parsed, familiar);
 }
 
-fn read_statement<'a>(text: &'a [u8], parsed: &mut Parsed<'a>) {
+fn read_statement<'a>(text: &'a [u8], parsed: &mut Parsed<'a>, familiar: Option<&mut Familiar>) {
+    if let Some(facts) = familiar.as_ref().and_then(|f| f.facts(text)) {
+        return parsed.take(text, facts);
+    }
     if text.len() > STATEMENT_INSPECT_MAX {
         parsed.pins.add(Pins::of(PinReason::LargeStatement));
         return;
     }
     let facts = inspect(text);
-    parsed.pins.add(facts.pins);
-    parsed.ends = facts.ends;
-    parsed.discards = facts.discards;
-    parsed.sequences = facts.sequences;
-    parsed.schema = facts.schema;
-    parsed.ends_transaction = facts.ends_transaction;
-    parsed.text = (facts.statements == 1).then_some(text);
+    parsed.take(text, facts);
     if facts.pins.has(PinReason::PreparedStatement) || facts.pins.has(PinReason::Discard) {
         parsed.words = prepared_words(text);
     } else if VIEW.find(text).is_some() {
         // Who looks at the list is to see the session's own names in it.
         parsed.words = Words::Others;
         parsed.pins.add(Pins::of(PinReason::PreparedStatement));
+    } else if facts.pins.is_empty()
+        && let Some(familiar) = familiar
+    {
+        familiar.learn(text, facts);
     }
 }
 
 /// The system view of prepared statements and the function behind it.
 static VIEW: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("pg_prepared_statement"));
 
-fn read_parse<'a>(body: &'a [u8], parsed: &mut Parsed<'a>) {
+fn read_parse<'a>(body: &'a [u8], parsed: &mut Parsed<'a>, familiar: Option<&mut Familiar>) {
     if body.first() == Some(&0) {
         parsed.kind = Kind::ParseUnnamed;
     }
     match until_nul(body).and_then(|name| until_nul(body.get(name.len() + 1..)?)) {
-        Some(text) => read_statement(text, parsed),
+        Some(text) => read_statement(text, parsed, familiar),
         None => parsed.pins.add(Pins::of(PinReason::LargeStatement)),
     }
 }

@@ -7,74 +7,14 @@
 use super::super::frames::Frames;
 use super::super::messages::{self, ErrorFields, parse_parameter_status};
 use super::super::question;
-use super::super::statements::Held;
 use super::exchange::{Exchange, TxStatus};
 use super::message::{HEADER, Header};
 use super::owed::Kind;
+use super::plain::{self, check_server};
+use super::said::{FromServer, Lent, Replayed};
 use super::shown;
 use crate::limits::SERVER_INSPECT_MAX;
 use crate::pins::Pins;
-
-/// What came out of some bytes of a server.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub struct FromServer {
-    /// The server has told the client that it ends the connection (severity FATAL or PANIC).
-    pub fatal: bool,
-    /// The stream can't be followed any more; says why. The backend must be closed.
-    pub violation: Option<&'static str>,
-    /// ReadyForQuery messages for the client.
-    pub cycles: u32,
-    /// ErrorResponse messages.
-    pub errors: u32,
-    /// Goes to the client before anything of the given bytes: the start of a header that earlier bytes ended with. Usually empty.
-    pub head: Vec<u8>,
-    /// Of the given bytes, those before this one go to the client; what follows is half a header, or not to be believed.
-    pub end: usize,
-    /// Where, in order, not all of the bytes before `end` go to the client, or more than them. Usually empty.
-    pub edits: Vec<Edit>,
-    /// A plan was refused since its tables have changed: the session's statements are to be retired.
-    pub stale_plan: bool,
-    /// A transaction has ended that may have changed what texts mean: a new era begins for statements.
-    pub redefined: bool,
-    /// The server has answered [`super::Conversation::ask`]: what the session still has, which is everything where the answer does not say.
-    pub still: Option<Pins>,
-    /// The backend has answered whether it takes over the session's settings.
-    pub replayed: Option<Replayed>,
-    /// What client messages were kept back for is answered: call [`super::Conversation::client`], without bytes if need be.
-    pub resume_client: bool,
-}
-
-/// A backend's answer to a replay of settings.
-#[derive(Debug, PartialEq, Eq)]
-pub struct Replayed {
-    /// Where, in the given bytes, the answer ends; nothing of it goes to the client.
-    pub at: usize,
-    /// How many ParameterStatus messages of the given bytes come before.
-    pub parameters: usize,
-    /// Why it does not.
-    pub refused: Option<Box<str>>,
-}
-
-/// A place in a server's bytes that is not forwarded as it is.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub struct Edit {
-    /// Bytes from here …
-    pub from: usize,
-    /// … to here go to nobody.
-    pub to: usize,
-    /// These go to the client instead.
-    pub instead: Vec<u8>,
-}
-
-/// What a conversation needs of the lent backend.
-pub struct Lent<'a> {
-    /// Its book of statements.
-    pub held: &'a mut Held,
-    /// Gets name and value of each ParameterStatus.
-    pub on_parameter: &'a mut dyn FnMut(&[u8], &[u8]),
-    /// What the server calls this connection in notifications, and what it is to be called to the client.
-    pub pids: Option<shown::Pids>,
-}
 
 /// Where the server's stream stands.
 #[derive(Debug)]
@@ -146,12 +86,7 @@ impl ServerStream {
         let mut replaying = exchange.replaying();
         self.parameters = 0;
         while at < bytes.len() && out.violation.is_none() {
-            let step = if self.rest > 0 {
-                self.read_rest(exchange, &mut out, bytes, at, lent)
-            } else {
-                self.read_header(exchange, &mut out, bytes, at, lent)
-            };
-            match step {
+            match self.step(exchange, &mut out, bytes, at, lent) {
                 Ok(next) => {
                     at = next;
                     if replaying && (self.refused.is_some() || !exchange.replaying()) {
@@ -180,6 +115,27 @@ impl ServerStream {
         out
     }
 
+    #[inline]
+    fn step(
+        &mut self,
+        exchange: &mut Exchange,
+        out: &mut FromServer,
+        bytes: &[u8],
+        at: usize,
+        lent: &mut Lent<'_>,
+    ) -> Result<usize, &'static str> {
+        if self.rest > 0 {
+            return self.read_rest(exchange, out, bytes, at, lent);
+        }
+        if self.kept.is_empty() {
+            let next = plain::step(exchange, lent.held, out, bytes, at)?;
+            if next > at {
+                return Ok(next);
+            }
+        }
+        self.read_header(exchange, out, bytes, at, lent)
+    }
+
     fn read_header(
         &mut self,
         exchange: &mut Exchange,
@@ -188,11 +144,6 @@ impl ServerStream {
         at: usize,
         lent: &mut Lent<'_>,
     ) -> Result<usize, &'static str> {
-        let at = if self.kept.is_empty() {
-            skip_rows(exchange, bytes, at)
-        } else {
-            at
-        };
         out.end = at;
         let here = bytes.get(at..).unwrap_or_default();
         let taken = HEADER.saturating_sub(self.kept.len());
@@ -378,22 +329,6 @@ impl ServerStream {
     }
 }
 
-/// Goes over whole rows and COPY data: there may be millions in a row, and none changes anything.
-fn skip_rows(exchange: &Exchange, bytes: &[u8], start: usize) -> usize {
-    if !matches!(bytes.get(start), Some(b'D' | b'd')) || !exchange.expects_rows() {
-        return start;
-    }
-    let mut at = start;
-    while let Some(header) = bytes.get(at..).and_then(Header::read) {
-        let end = at + HEADER + header.body as usize;
-        if !matches!(header.tag, b'D' | b'd') || header.check().is_err() || end > bytes.len() {
-            break;
-        }
-        at = end;
-    }
-    at
-}
-
 /// Whether the client may have to see something else than the server says, in a message that is short enough to be kept until it
 /// is whole.
 fn may_change(exchange: &Exchange, lent: &Lent<'_>, header: Header) -> bool {
@@ -403,52 +338,6 @@ fn may_change(exchange: &Exchange, lent: &Lent<'_>, header: Header) -> bool {
         _ => false,
     };
     kind && header.body as usize <= SERVER_INSPECT_MAX
-}
-
-/// Checks what can be told by type and length.
-fn check_server(header: Header) -> Result<(), &'static str> {
-    match (header.tag, header.body) {
-        (b'Z', 1) | (b'1' | b'2' | b'3' | b'n' | b's' | b'I' | b'c', 0) => Ok(()),
-        (b'Z' | b'1' | b'2' | b'3' | b'n' | b's' | b'I' | b'c', _) => {
-            Err("a server message with a wrong length")
-        }
-        (b'S', length) if length as usize > SERVER_INSPECT_MAX => {
-            Err("a ParameterStatus message that is too long")
-        }
-        (b'W', _) => Err("a server that starts replication"),
-        (b'R' | b'K' | b'v', _) => Err("a login message after the login"),
-        (b'A' | b'C' | b'D' | b'E' | b'G' | b'H' | b'N' | b'S' | b'T' | b'V' | b'd' | b't', _) => {
-            Ok(())
-        }
-        _ => Err("a server message of an unknown type"),
-    }
-}
-
-impl FromServer {
-    /// `from..to` of the given bytes goes to nobody.
-    fn skip(&mut self, from: usize, to: usize) {
-        match self.edits.last_mut() {
-            _ if from == to => {}
-            Some(last) if last.to == from && last.instead.is_empty() => last.to = to,
-            _ => self.edits.push(Edit {
-                from,
-                to,
-                instead: Vec::new(),
-            }),
-        }
-    }
-
-    /// At `at` of the given bytes something of weir's own goes to the client.
-    fn insert(&mut self, at: usize, bytes: Vec<u8>) {
-        match self.edits.last_mut() {
-            Some(last) if last.to == at => last.instead.extend(bytes),
-            _ => self.edits.push(Edit {
-                from: at,
-                to: at,
-                instead: bytes,
-            }),
-        }
-    }
 }
 
 /// The little that matters of an ErrorResponse. The fields that say it come first in it.

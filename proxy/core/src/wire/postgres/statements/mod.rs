@@ -12,6 +12,8 @@ pub mod session;
 pub use catalog::{Catalog, Content, Hash, Traits};
 pub use held::{Held, Holding};
 
+use super::familiar::Familiar;
+
 /// What a conversation needs of the shard and of the lent backend to share statements.
 #[derive(Debug)]
 pub struct Desk<'a> {
@@ -24,6 +26,8 @@ pub struct Desk<'a> {
     pub pinned: bool,
     /// What the statement of the message at hand may do.
     pub traits: Traits,
+    /// Texts that need not be read.
+    pub familiar: &'a mut Familiar,
     /// Room that is lent for what is put in front of messages, and comes back in [`super::conversation::FromClient::head`].
     pub spare: &'a mut Vec<u8>,
     /// The same, for one message.

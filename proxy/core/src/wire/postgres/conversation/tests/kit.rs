@@ -2,6 +2,7 @@
 
 use crate::pins::Pins;
 use crate::wire::postgres::conversation::{ClientEnd, Conversation, Lent, Pids};
+use crate::wire::postgres::familiar::Familiar;
 use crate::wire::postgres::statements::{Catalog, Desk, Held, Traits};
 
 /// One step of a table.
@@ -54,6 +55,7 @@ pub(super) struct Talk {
     pub(super) sharing: bool,
     pub(super) catalog: Catalog,
     pub(super) held: Held,
+    pub(super) familiar: Familiar,
 }
 
 impl Talk {
@@ -75,6 +77,7 @@ impl Talk {
             sharing: false,
             catalog: Catalog::default(),
             held: Held::default(),
+            familiar: Familiar::default(),
         }
     }
 
@@ -100,6 +103,7 @@ impl Talk {
                 held: Some(&mut self.held),
                 pinned: false,
                 traits: Traits::default(),
+                familiar: &mut self.familiar,
                 spare: &mut Vec::new(),
                 made: &mut Vec::new(),
             };
