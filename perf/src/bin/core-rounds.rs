@@ -13,7 +13,8 @@ use weir_core::auth::{ClientAuthMethod, UserSecret, md5};
 use weir_core::ids::{ConnId, GroupId, ListenerId, Now, ShardId};
 use weir_core::seam::{Event, Op};
 use weir_core::settings::{
-    ClientTls, Engine, Lending, Listener, Settings, TargetGroup, TargetTls, User,
+    ClientTls, Engine, Lending, Listener, Settings, TargetGroup, TargetTls, TimeLimits, Upkeep,
+    User,
 };
 use weir_core::shard::{Shard, ShardSetup};
 
@@ -148,6 +149,7 @@ fn settings() -> Settings {
     let user = User {
         name: Arc::clone(&name),
         secret: Arc::new(UserSecret::from_password("secret", [1; 16])),
+        limits: TimeLimits::default(),
     };
     Settings {
         generation: 1,
@@ -173,6 +175,7 @@ fn settings() -> Settings {
                 max_borrowed_connections: None,
                 connection_lifetime: None,
                 connect_timeout: Duration::from_secs(10),
+                upkeep: Upkeep::default(),
             },
         }],
         users: HashMap::from([(name, user)]),

@@ -55,6 +55,14 @@ pub const MAX_CLIENT_CONNECTIONS_MAX: u32 = 100_000;
 pub const IDLE_CLIENT_TIMEOUT_DEFAULT: Duration = Duration::from_secs(1800);
 /// Longest `idle_client_timeout`, as RDS Proxy.
 pub const IDLE_CLIENT_TIMEOUT_MAX: Duration = Duration::from_secs(28_800);
+/// `transaction_timeout` and `idle_in_transaction_timeout`: zero is no limit, as at the server. How long a transaction may last is
+/// the application's business until its owner says so.
+pub const TRANSACTION_TIMEOUT_DEFAULT: Duration = Duration::ZERO;
+/// Shortest of the two.
+pub const TRANSACTION_TIMEOUT_MIN: Duration = Duration::from_millis(1);
+/// How long a client has to end a transaction whose statement has been cancelled for `transaction_timeout`, the cancel itself
+/// included: drivers roll back at once.
+pub const TRANSACTION_GRACE: Duration = Duration::from_secs(2);
 /// `login_timeout`: from accept to the first ReadyForQuery, waiting for a backend included; PostgreSQL's `authentication_timeout`.
 pub const LOGIN_TIMEOUT_DEFAULT: Duration = Duration::from_secs(60);
 /// `drain_timeout`: how long a graceful stop waits for transactions to end.

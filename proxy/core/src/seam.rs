@@ -318,6 +318,15 @@ pub enum Trace {
         /// For how long.
         held: core::time::Duration,
     },
+    /// A client has been over a time limit.
+    OverLimit {
+        /// The client.
+        conn: ConnId,
+        /// The limit's name in the configuration.
+        limit: &'static str,
+        /// Its statement is being cancelled; else it is closed.
+        cancelled: bool,
+    },
     /// A backend is logged in.
     BackendReady {
         /// Its connection.

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use crate::auth::{ClientAuthMethod, UserSecret};
 use crate::ids::GroupId;
+use crate::pins::Pins;
 
 /// The database engine that a listener and a target group speak.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -69,6 +70,39 @@ pub struct Lending {
     pub connection_lifetime: Option<Duration>,
     /// TCP, TLS and login of a backend together.
     pub connect_timeout: Duration,
+    /// What is done to backends besides lending them.
+    pub upkeep: Upkeep,
+}
+
+/// What is done to backends besides lending them; nothing of it unless the configuration says so.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct Upkeep {
+    /// Statements that every new or reset backend runs before it is lent.
+    pub init_query: Option<Arc<str>>,
+    /// Statements that a backend runs whenever it is given back.
+    pub reset_query: Option<Arc<str>>,
+    /// A backend that nobody has used for longer than this is asked for a sign of life before it is lent; `None` never.
+    pub server_idle_check: Option<Duration>,
+    /// What does not pin although it would have to.
+    pub unpinned: Pins,
+}
+
+/// How long a client may keep a backend for one transaction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct TimeLimits {
+    /// For a transaction in all; `None` for ever.
+    pub transaction: Option<Duration>,
+    /// For weir to wait for the client in the middle of a transaction; `None` for ever.
+    pub idle_in_transaction: Option<Duration>,
+}
+
+impl TimeLimits {
+    /// The shorter one; `None`: there is none.
+    #[must_use]
+    pub fn shorter(&self) -> Option<Duration> {
+        let both = [self.transaction, self.idle_in_transaction];
+        both.into_iter().flatten().min()
+    }
 }
 
 /// One database server (later: several) and how its connections are lent.
@@ -97,6 +131,8 @@ pub struct User {
     pub name: Arc<str>,
     /// What the client must prove, and what weir proves to the server.
     pub secret: Arc<UserSecret>,
+    /// How long its transactions may last.
+    pub limits: TimeLimits,
 }
 
 /// Everything the core knows of the configuration.

@@ -11,7 +11,8 @@ use weir_core::auth::{ClientAuthMethod, UserSecret, md5};
 use weir_core::ids::{ConnId, GroupId, ListenerId, Now, ShardId};
 use weir_core::seam::{Event, Op};
 use weir_core::settings::{
-    ClientTls, Engine, Lending, Listener, Settings, TargetGroup, TargetTls, User,
+    ClientTls, Engine, Lending, Listener, Settings, TargetGroup, TargetTls, TimeLimits, Upkeep,
+    User,
 };
 use weir_core::shard::{Shard, ShardSetup};
 
@@ -44,6 +45,7 @@ fn settings() -> Settings {
     let user = User {
         name: Arc::clone(&name),
         secret,
+        limits: TimeLimits::default(),
     };
     Settings {
         generation: 1,
@@ -69,6 +71,7 @@ fn settings() -> Settings {
                 max_borrowed_connections: None,
                 connection_lifetime: None,
                 connect_timeout: Duration::from_secs(10),
+                upkeep: Upkeep::default(),
             },
         }],
         users: HashMap::from([(name, user)]),

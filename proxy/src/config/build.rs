@@ -21,7 +21,7 @@ pub fn build(
     keep: &mut Keep,
     problems: &mut Problems,
 ) -> Option<Config> {
-    let users = users::build(&tables.users, home, keep, problems);
+    let users = users::build(&tables.users, &tables.proxy, home, keep, problems);
     let groups = groups::build(&tables.groups, &users, home, problems);
     let listeners = listeners::build(&tables.listeners, &groups, home, keep, problems);
     let process = process(&tables.proxy);

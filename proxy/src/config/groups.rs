@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::path::Path;
 use std::sync::Arc;
 
-use weir_core::settings::{Engine, Lending, TargetGroup, TargetTls};
+use weir_core::settings::{Engine, Lending, TargetGroup, TargetTls, Upkeep};
 
 use super::GroupPart;
 use super::keep::unless_zero;
@@ -104,6 +104,7 @@ fn lending(entry: &Entry) -> Lending {
         max_borrowed_connections: (borrowed != 0).then_some(borrowed),
         connection_lifetime: unless_zero(entry.seconds(&keys::CONNECTION_LIFETIME)),
         connect_timeout: entry.seconds(&keys::CONNECT_TIMEOUT),
+        upkeep: Upkeep::default(),
     }
 }
 

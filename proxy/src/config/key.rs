@@ -174,6 +174,13 @@ impl Key {
         self
     }
 
+    /// The same key without a default of its own; `meaning` says what holds then.
+    pub(super) const fn or_else(mut self, meaning: &'static str, example: &'static str) -> Key {
+        self.default = Default::Absent(meaning);
+        self.example = example;
+        self
+    }
+
     /// The same key, read at start only.
     pub(super) const fn at_start(mut self) -> Key {
         self.reloads = false;

@@ -126,6 +126,25 @@ pub static IDLE_CLIENT_TIMEOUT: Key = seconds(
     "A client that sends nothing for this long is closed, inside a transaction too.",
 )
 .zero("never");
+/// `transaction_timeout` of `[proxy]`.
+pub static TRANSACTION_TIMEOUT: Key = seconds(
+    "transaction_timeout",
+    (l::TRANSACTION_TIMEOUT_MIN, l::DURATION_MAX),
+    l::TRANSACTION_TIMEOUT_DEFAULT,
+    "How long a transaction may last, a statement of its own included, from when its client gets a server connection. Past it the \
+     statement that runs is cancelled: the client gets the server's 57014, and the transaction has failed. If it has not ended 2 s \
+     later, or nothing runs that could be cancelled, it is rolled back and the client is closed with 25P04.",
+)
+.zero("no limit");
+/// `idle_in_transaction_timeout` of `[proxy]`.
+pub static IDLE_IN_TRANSACTION_TIMEOUT: Key = seconds(
+    "idle_in_transaction_timeout",
+    (l::TRANSACTION_TIMEOUT_MIN, l::DURATION_MAX),
+    l::TRANSACTION_TIMEOUT_DEFAULT,
+    "How long a client may say nothing in the middle of a transaction. Past it the transaction is rolled back, the server connection \
+     goes to the next client, and this one is closed with 25P03.",
+)
+.zero("no limit");
 /// `login_timeout`.
 pub static LOGIN_TIMEOUT: Key = seconds(
     "login_timeout",
@@ -171,6 +190,8 @@ static PROXY: &[&Key] = &[
     &SHARDS,
     &MAX_CLIENT_CONNECTIONS,
     &IDLE_CLIENT_TIMEOUT,
+    &TRANSACTION_TIMEOUT,
+    &IDLE_IN_TRANSACTION_TIMEOUT,
     &LOGIN_TIMEOUT,
     &DRAIN_TIMEOUT,
     &LOG_FORMAT,
@@ -417,12 +438,33 @@ pub static SCRAM_VERIFIER: Key = text(
      server keeps the very same verifier; such a user has no warm connections.",
 );
 
+/// `transaction_timeout` of a user.
+pub static USER_TRANSACTION_TIMEOUT: Key = seconds(
+    "transaction_timeout",
+    (l::TRANSACTION_TIMEOUT_MIN, l::DURATION_MAX),
+    l::TRANSACTION_TIMEOUT_DEFAULT,
+    "The same as in `[proxy]`, for this user.",
+)
+.zero("no limit")
+.or_else("that of `[proxy]`", "30");
+/// `idle_in_transaction_timeout` of a user.
+pub static USER_IDLE_IN_TRANSACTION_TIMEOUT: Key = seconds(
+    "idle_in_transaction_timeout",
+    (l::TRANSACTION_TIMEOUT_MIN, l::DURATION_MAX),
+    l::TRANSACTION_TIMEOUT_DEFAULT,
+    "The same as in `[proxy]`, for this user.",
+)
+.zero("no limit")
+.or_else("that of `[proxy]`", "10");
+
 static USER: &[&Key] = &[
     &USER_NAME,
     &PASSWORD,
     &PASSWORD_FILE,
     &PASSWORD_ENV,
     &SCRAM_VERIFIER,
+    &USER_TRANSACTION_TIMEOUT,
+    &USER_IDLE_IN_TRANSACTION_TIMEOUT,
 ];
 
 #[cfg(test)]
@@ -459,11 +501,11 @@ mod tests {
                 (Kind::Word(words), Default::Text(word)) => {
                     assert!(words.contains(&word), "{}", key.name)
                 }
-                (Kind::Count { .. } | Kind::Seconds { .. } | Kind::Word(_), other) => {
-                    panic!("{} has a default of another kind: {other:?}", key.name)
-                }
                 (_, Default::Required | Default::Absent(_)) => {
                     assert!(!key.example.is_empty(), "{}", key.name)
+                }
+                (Kind::Count { .. } | Kind::Seconds { .. } | Kind::Word(_), other) => {
+                    panic!("{} has a default of another kind: {other:?}", key.name)
                 }
                 (_, Default::Text(_)) => {}
                 (_, other) => panic!("{} has a default of another kind: {other:?}", key.name),

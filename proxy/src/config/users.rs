@@ -7,11 +7,11 @@ use std::sync::Arc;
 use subtle::ConstantTimeEq;
 use weir_core::auth::{ClientAuthMethod, UserSecret};
 use weir_core::limits;
-use weir_core::settings::User;
+use weir_core::settings::{TimeLimits, User};
 use zeroize::Zeroizing;
 
 use super::files;
-use super::keep::Keep;
+use super::keep::{Keep, unless_zero};
 use super::keys::{self, Key};
 use super::listeners::Listening;
 use super::problem::{Place, Problems};
@@ -43,7 +43,13 @@ enum Secret {
 }
 
 /// Reads every user's secret.
-pub fn build(entries: &[Entry], home: &Path, keep: &Keep, problems: &mut Problems) -> Users {
+pub fn build(
+    entries: &[Entry],
+    proxy: &Entry,
+    home: &Path,
+    keep: &Keep,
+    problems: &mut Problems,
+) -> Users {
     let mut users = Users {
         map: HashMap::new(),
         first_with_password: None,
@@ -71,9 +77,28 @@ pub fn build(entries: &[Entry], home: &Path, keep: &Keep, problems: &mut Problem
         if user.secret.password().is_some() && users.first_with_password.is_none() {
             users.first_with_password = Some(user.name.clone());
         }
-        users.map.insert(user.name.clone(), user);
+        let limits = limits(entry, proxy);
+        users.map.insert(user.name.clone(), User { limits, ..user });
     }
     users
+}
+
+/// The user's own limits, else the proxy's.
+fn limits(user: &Entry, proxy: &Entry) -> TimeLimits {
+    let limit = |own: &Key, general: &Key| {
+        unless_zero(if user.has(own) {
+            user.seconds(own)
+        } else {
+            proxy.seconds(general)
+        })
+    };
+    TimeLimits {
+        transaction: limit(&keys::USER_TRANSACTION_TIMEOUT, &keys::TRANSACTION_TIMEOUT),
+        idle_in_transaction: limit(
+            &keys::USER_IDLE_IN_TRANSACTION_TIMEOUT,
+            &keys::IDLE_IN_TRANSACTION_TIMEOUT,
+        ),
+    }
 }
 
 fn user(entry: &Entry, home: &Path, keep: &Keep, problems: &mut Problems) -> Option<User> {
@@ -112,7 +137,11 @@ fn user(entry: &Entry, home: &Path, keep: &Keep, problems: &mut Problems) -> Opt
         }
     };
     match secret(&name, found, keep) {
-        Ok(secret) => Some(User { name, secret }),
+        Ok(secret) => Some(User {
+            name,
+            secret,
+            limits: TimeLimits::default(),
+        }),
         Err(text) => {
             problems.error(entry.place_of(source), entry.full_name(source), text);
             None

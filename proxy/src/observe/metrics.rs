@@ -112,6 +112,16 @@ static CORE: &[Metric<Stats>] = &[
         "Waits for a server connection that ended with an error.",
         |s| s.borrow_timeouts,
     ),
+    counter(
+        "transaction_timeouts_total",
+        "Transactions that lasted longer than transaction_timeout.",
+        |s| s.transaction_timeouts,
+    ),
+    counter(
+        "idle_in_transaction_timeouts_total",
+        "Clients closed for saying nothing for idle_in_transaction_timeout in a transaction.",
+        |s| s.idle_in_transaction_timeouts,
+    ),
     counter("backends_opened_total", "Server connections opened.", |s| {
         s.backends_opened
     }),
@@ -132,6 +142,16 @@ static CORE: &[Metric<Stats>] = &[
         "cancels_total",
         "Cancel requests that reached a running query.",
         |s| s.cancels,
+    ),
+    counter(
+        "replays_total",
+        "Times a server connection was brought to its client's settings.",
+        |s| s.replays,
+    ),
+    counter(
+        "replays_refused_total",
+        "Of those, times that the server refused.",
+        |s| s.replays_refused,
     ),
 ];
 

@@ -101,6 +101,15 @@ impl Sink for LogSink {
                 let more = [("reason", reason.name().into()), ("held", (&held).into())];
                 self.client(Info, "client_unpinned", &name(conn), &more);
             }
+            Trace::OverLimit {
+                conn,
+                limit,
+                cancelled,
+            } => {
+                let action = if *cancelled { "cancelled" } else { "closed" };
+                let more = [("limit", (*limit).into()), ("action", action.into())];
+                self.client(Warn, "client_over_limit", &name(conn), &more);
+            }
             Trace::BackendReady { conn, group } => {
                 self.backend(Info, "backend_ready", Some(&name(conn)), *group, None);
             }
@@ -191,6 +200,14 @@ mod tests {
                     held: std::time::Duration::from_millis(1500),
                 },
                 "INFO client_unpinned client=2.5.1 reason=listen held=1.500s\n",
+            ),
+            (
+                Trace::OverLimit {
+                    conn: CONN,
+                    limit: "transaction_timeout",
+                    cancelled: true,
+                },
+                "WARN client_over_limit client=2.5.1 limit=transaction_timeout action=cancelled\n",
             ),
             (
                 Trace::BackendReady { conn: CONN, group },

@@ -63,6 +63,8 @@ const PROXY_KEYS: &[&str] = &[
     "max_client_connections",
     "idle_client_timeout",
     "login_timeout",
+    "transaction_timeout",
+    "idle_in_transaction_timeout",
     "drain_timeout",
     "log_format",
     "log_level",

@@ -7,7 +7,8 @@ use std::sync::{Arc, OnceLock};
 use weir_core::auth::{ClientAuthMethod, UserSecret};
 use weir_core::ids::GroupId;
 use weir_core::settings::{
-    ClientTls, Engine, Lending, Listener, Settings, TargetGroup, TargetTls, User,
+    ClientTls, Engine, Lending, Listener, Settings, TargetGroup, TargetTls, TimeLimits, Upkeep,
+    User,
 };
 
 use crate::client::{Client, ClientSecurity, Identity, script};
@@ -54,7 +55,15 @@ fn users() -> HashMap<Arc<str>, User> {
     let make = |(name, password): &(&str, &str)| {
         let name: Arc<str> = (*name).into();
         let secret = Arc::new(UserSecret::from_password(*password, [9; 16]));
-        (Arc::clone(&name), User { name, secret })
+        let limits = TimeLimits::default();
+        (
+            Arc::clone(&name),
+            User {
+                name,
+                secret,
+                limits,
+            },
+        )
     };
     MADE.get_or_init(|| USERS.iter().map(make).collect())
         .clone()
@@ -111,6 +120,7 @@ fn settings(rng: &mut Rng, tls: bool, target_tls: TargetTls) -> Settings {
         max_borrowed_connections: *rng.pick(&[None, None, None, Some(1), Some(2)]),
         connection_lifetime: *rng.pick(&[None, None, Some(ms(5)), Some(ms(1000))]),
         connect_timeout: ms(10_000),
+        upkeep: Upkeep::default(),
     };
     let group = TargetGroup {
         name: "main".into(),

@@ -13,6 +13,7 @@ use std::sync::Arc;
 use crate::ids::{ConnId, GroupId, ListenerId, Now};
 use crate::pins::{PinReason, Pins};
 use crate::profile::{Known, Profile};
+use crate::settings::TimeLimits;
 use crate::timers::Timer;
 use crate::wire::{ClientLogin, Conversation, Parameters};
 
@@ -72,6 +73,12 @@ pub struct Client {
     pub accepted_at: Now,
     /// When it last said something or was last answered in full.
     pub active_at: Now,
+    /// How long it may keep its backend for one transaction.
+    pub limits: TimeLimits,
+    /// When its present transaction may have begun: since then there has been one all the time, if there is one.
+    pub began_at: Now,
+    /// Its transaction has lasted too long: since when its statement has been being cancelled.
+    pub overran_at: Option<Now>,
     /// Secret of its cancel key; short keys are its first four bytes.
     pub secret: [u8; 32],
     /// Speaks a protocol with long cancel keys.
@@ -132,6 +139,9 @@ impl Client {
             phase: Phase::Login(Box::new(login)),
             accepted_at: now,
             active_at: now,
+            limits: TimeLimits::default(),
+            began_at: now,
+            overran_at: None,
             secret,
             long_key: false,
             profile: None,
@@ -190,6 +200,12 @@ impl Client {
         } else {
             self.secret.get(..4).unwrap_or(&[])
         }
+    }
+
+    /// Since when weir has waited for it to say something: since `now`, if weir does not.
+    #[must_use]
+    pub fn silent_since(&self, now: Now) -> Now {
+        if self.quiet() { self.active_at } else { now }
     }
 
     /// Nothing of it is under way: it could be closed without harm.

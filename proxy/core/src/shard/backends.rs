@@ -64,6 +64,10 @@ impl Shard {
         let Some(client) = self.client(client_id) else {
             return;
         };
+        if read.rested {
+            client.began_at = now;
+            client.overran_at = None;
+        }
         let lost = client.conversation.settings_lost();
         if read.stale_plan {
             self.retire_statements(client_id);

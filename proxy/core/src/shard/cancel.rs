@@ -65,7 +65,7 @@ impl Shard {
     }
 
     /// Answers the errand that carries the request, if one is needed.
-    fn cancel_client(&mut self, now: Now, id: ConnId) -> Option<ConnId> {
+    pub(super) fn cancel_client(&mut self, now: Now, id: ConnId) -> Option<ConnId> {
         let client = self.client(id)?;
         match client.lent {
             Some(_) if client.conversation.replaying() => {

@@ -17,9 +17,15 @@ impl Shard {
             return;
         };
         client.active_at = now;
-        match client.phase {
-            Phase::Login(_) => self.login_received(now, id, bytes),
-            Phase::Joining | Phase::Ready => self.requests(now, id, bytes),
+        let limited = client.lent.is_some() && client.limits.shorter().is_some();
+        let login = matches!(client.phase, Phase::Login(_));
+        if limited {
+            self.note_begin(now, id);
+        }
+        if login {
+            self.login_received(now, id, bytes);
+        } else {
+            self.requests(now, id, bytes);
         }
     }
 

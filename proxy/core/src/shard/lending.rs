@@ -199,11 +199,17 @@ impl Shard {
             return;
         };
         client.lent = Some(backend_id);
+        client.began_at = now;
+        client.overran_at = None;
+        let limited = client.limits.shorter().is_some();
         client.wants_fresh = false;
         client.conversation.start_lend();
         let mut pending = core::mem::take(&mut client.pending);
         let by_name = core::mem::take(&mut client.pending_by_name);
         let congested = client.congested;
+        if limited {
+            self.arm_limits(now, id);
+        }
         self.bring_settings(id, backend_id);
         if by_name {
             self.send_again(backend_id, id, &pending);
@@ -232,10 +238,10 @@ impl Shard {
         let Some(client) = self.client(id) else {
             return;
         };
+        client.active_at = now;
         if !client.conversation.releasable() {
             return;
         }
-        client.active_at = now;
         let Some(backend_id) = client.lent else {
             return;
         };

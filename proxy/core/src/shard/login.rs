@@ -186,9 +186,11 @@ impl Shard {
             return;
         }
         let known = self.profiles.known(&profile);
+        let limits = self.limits_of(&profile.user);
         let Some(client) = self.client(id) else {
             return;
         };
+        client.limits = limits;
         client.phase = Phase::Joining;
         client.profile = Some(profile);
         self.stats.clients_in_login -= 1;

@@ -14,6 +14,7 @@ mod lending;
 mod login;
 mod mailroom;
 mod opening;
+mod overtime;
 mod permits;
 mod states;
 mod stats;

@@ -29,6 +29,10 @@ pub struct Stats {
     pub borrow_wait_ns: u64,
     /// Borrows that timed out.
     pub borrow_timeouts: u64,
+    /// Transactions that were over `transaction_timeout`.
+    pub transaction_timeouts: u64,
+    /// Clients closed for being over `idle_in_transaction_timeout`.
+    pub idle_in_transaction_timeouts: u64,
     /// Backends opened.
     pub backends_opened: u64,
     /// Backends closed.

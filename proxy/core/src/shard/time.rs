@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::overtime::{self, Overtime};
 use super::{Conn, Shard};
 use crate::backend::State;
 use crate::ids::{ConnId, GroupId, Now, ShardId};
@@ -85,13 +86,16 @@ impl Shard {
             },
             Phase::Ready if client.wait.is_some() => borrow(client),
             Phase::Ready => {
-                let idle = self.settings.idle_client_timeout?;
-                let from = if client.quiet() {
-                    client.active_at
-                } else {
-                    now
-                };
-                Some((from.after(idle), Overdue::Idle))
+                let overtime = overtime::deadline(now, client);
+                let overtime = overtime.map(|(at, what)| (at, Overdue::Overtime(what)));
+                let idle = self.settings.idle_client_timeout.map(|idle| {
+                    let from = client.silent_since(now);
+                    (from.after(idle), Overdue::Idle)
+                });
+                [overtime, idle]
+                    .into_iter()
+                    .flatten()
+                    .min_by_key(|(at, _)| *at)
             }
         }
     }
@@ -126,6 +130,7 @@ impl Shard {
                         "idle_client_timeout reached",
                     );
                 }
+                Overdue::Overtime(what) => self.overtime(now, id, what),
             },
             _ => self.arm_client(now, id),
         }
@@ -301,6 +306,7 @@ impl Shard {
         }
         let ids: Vec<ConnId> = self.table.ids().collect();
         for id in ids {
+            self.renew_limits(id);
             self.arm_client(now, id);
             self.arm_backend(now, id);
         }
@@ -342,4 +348,5 @@ enum Overdue {
     Login,
     Borrow,
     Idle,
+    Overtime(Overtime),
 }

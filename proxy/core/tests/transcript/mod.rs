@@ -433,6 +433,15 @@ impl Play {
                 "weir has a cancel request: {}",
                 if *matched { "matched" } else { "nobody's" }
             ),
+            Trace::OverLimit {
+                conn,
+                limit,
+                cancelled,
+            } => {
+                let name = self.name_of(*conn).unwrap_or_default();
+                let how = if *cancelled { "cancelled" } else { "ended" };
+                format!("{name} is over its {limit} and {how}")
+            }
             Trace::ClientReady { .. } | Trace::BackendReady { .. } => return,
         };
         self.lines.push(line);

@@ -6,8 +6,10 @@ use std::sync::Arc;
 
 use weir_core::auth::{ClientAuthMethod, UserSecret};
 use weir_core::ids::GroupId;
+use weir_core::pins::{PinReason, Pins};
 use weir_core::settings::{
-    ClientTls, Engine, Lending, Listener, Settings, TargetGroup, TargetTls, User,
+    ClientTls, Engine, Lending, Listener, Settings, TargetGroup, TargetTls, TimeLimits, Upkeep,
+    User,
 };
 
 /// tls-server-end-point data of weir's certificate.
@@ -22,7 +24,9 @@ pub struct Setup(HashMap<String, String>, u64);
 impl Setup {
     /// Takes `key=value` words: `client_tls=on`, `client_auth=scram|md5|cleartext`, `target_tls=require|verify-full`, `pool`, `min`,
     /// `max_borrowed`, `max_clients`, `shards` (this is the first of them) as numbers, `borrow_timeout`, `idle_timeout`, `lifetime`, `connect_timeout`,
-    /// `idle_client_timeout`, `login_timeout` in milliseconds, `stored=yes`: app's password is known by its verifier only.
+    /// `idle_client_timeout`, `login_timeout`, `transaction_timeout` and `idle_in_transaction_timeout` (of app, not of bob), `server_idle_check` in
+    /// milliseconds, `stored=yes`: app's password is known by its verifier only, `init_query` and `reset_query` with `_` for blanks,
+    /// `unpinned=listen,setting`: reasons that do not pin.
     pub fn apply(&mut self, words: &[&str]) -> Result<(), String> {
         const KEYS: &[&str] = &[
             "client_tls",
@@ -40,6 +44,12 @@ impl Setup {
             "idle_client_timeout",
             "login_timeout",
             "stored",
+            "transaction_timeout",
+            "idle_in_transaction_timeout",
+            "server_idle_check",
+            "init_query",
+            "reset_query",
+            "unpinned",
         ];
         for word in words {
             let (key, value) = word.split_once('=').ok_or("key=value")?;
@@ -70,6 +80,10 @@ impl Setup {
     }
 
     fn users(&self) -> HashMap<Arc<str>, User> {
+        let limits = TimeLimits {
+            transaction: self.time("transaction_timeout"),
+            idle_in_transaction: self.time("idle_in_transaction_timeout"),
+        };
         let make = |name: &str| {
             let made = UserSecret::from_password(format!("{name}-secret"), [5; 16]);
             let stored = self.is("stored", "yes") && name == "app";
@@ -82,12 +96,32 @@ impl Setup {
             (
                 Arc::clone(&name),
                 User {
-                    name,
                     secret: Arc::new(secret),
+                    limits: if &*name == "app" {
+                        limits
+                    } else {
+                        TimeLimits::default()
+                    },
+                    name,
                 },
             )
         };
         ["app", "bob"].into_iter().map(make).collect()
+    }
+
+    fn upkeep(&self) -> Upkeep {
+        let query = |key: &str| self.0.get(key).map(|text| text.replace('_', " ").into());
+        let mut unpinned = Pins::NONE;
+        for name in self.0.get("unpinned").iter().flat_map(|n| n.split(',')) {
+            let reason = PinReason::ALL.iter().find(|r| r.name() == name);
+            unpinned.add(Pins::of(*reason.expect("a pin reason")));
+        }
+        Upkeep {
+            init_query: query("init_query"),
+            reset_query: query("reset_query"),
+            server_idle_check: self.time("server_idle_check"),
+            unpinned,
+        }
     }
 
     /// The settings.
@@ -116,6 +150,7 @@ impl Setup {
                 connect_timeout: self
                     .time("connect_timeout")
                     .unwrap_or(Duration::from_secs(10)),
+                upkeep: self.upkeep(),
             },
         };
         let listener = Listener {

@@ -1,6 +1,7 @@
 //! Whole configurations: good ones, and every way in which one can be wrong.
 
 mod good;
+mod limits;
 mod options;
 mod reloads;
 mod single;

@@ -7,6 +7,7 @@ mod crowd;
 mod drivers;
 mod lending;
 mod login;
+mod overtime;
 mod rust_driver;
 mod settings;
 mod sharing;
@@ -25,7 +26,7 @@ use crate::case::Case;
 
 /// Every case.
 pub fn all() -> impl Iterator<Item = &'static Case> {
-    let groups: [&[Case]; 16] = [
+    let groups: [&[Case]; 17] = [
         drivers::CASES,
         rust_driver::CASES,
         login::CASES,
@@ -34,6 +35,7 @@ pub fn all() -> impl Iterator<Item = &'static Case> {
         statements::CASES,
         lending::CASES,
         clients::CASES,
+        overtime::CASES,
         crowd::CASES,
         vanish::CASES,
         cancel::CASES,

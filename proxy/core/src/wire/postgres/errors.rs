@@ -254,6 +254,34 @@ pub fn idle_timeout(in_transaction: bool) -> ClientError {
     )
 }
 
+/// `idle_in_transaction_timeout` has passed: PostgreSQL's words.
+#[must_use]
+pub fn idle_in_transaction_timeout(limit: Duration) -> ClientError {
+    ClientError::fatal(
+        "25P03",
+        "terminating connection due to idle-in-transaction timeout",
+    )
+    .detail(format!(
+        "The client said nothing for weir's idle_in_transaction_timeout of {} s in the middle of a transaction; it has been rolled back.",
+        limit.as_secs_f64()
+    ))
+    .hint("End transactions before waiting for something else, or have the operator raise idle_in_transaction_timeout.")
+}
+
+/// `transaction_timeout` has passed and the transaction has not ended: the words of PostgreSQL 17.
+#[must_use]
+pub fn transaction_timeout(limit: Duration) -> ClientError {
+    ClientError::fatal(
+        "25P04",
+        "terminating connection due to transaction timeout",
+    )
+    .detail(format!(
+        "The transaction lasted longer than weir's transaction_timeout of {} s; it has been rolled back.",
+        limit.as_secs_f64()
+    ))
+    .hint("Do less in one transaction, or have the operator raise transaction_timeout.")
+}
+
 // ---- the server --------------------------------------------------------------------------------------------------
 
 /// The lent backend is gone in the middle of something.
@@ -329,6 +357,8 @@ mod tests {
             query_cancelled(),
             idle_timeout(false),
             idle_timeout(true),
+            idle_in_transaction_timeout(Duration::from_millis(1500)),
+            transaction_timeout(Duration::from_secs(5)),
             server_lost(),
             server_unreachable("x"),
             server_protocol_violation(),

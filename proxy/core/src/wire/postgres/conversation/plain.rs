@@ -49,6 +49,7 @@ pub(super) fn step(
             exchange.ready(body.first().copied().unwrap_or_default())?;
             out.cycles += 1;
             if exchange.status == TxStatus::Idle {
+                out.rested = true;
                 out.redefined |= exchange.era.ended(exchange.owed.is_empty());
             }
         }

@@ -13,6 +13,8 @@ pub struct FromServer {
     pub violation: Option<&'static str>,
     /// ReadyForQuery messages for the client.
     pub cycles: u32,
+    /// A ReadyForQuery said that no transaction is open.
+    pub rested: bool,
     /// ErrorResponse messages.
     pub errors: u32,
     /// Goes to the client before anything of the given bytes: the start of a header that earlier bytes ended with. Usually empty.

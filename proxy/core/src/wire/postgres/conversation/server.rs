@@ -284,6 +284,7 @@ impl ServerStream {
                 }
                 out.cycles += u32::from(!swallowed);
                 if exchange.status == TxStatus::Idle {
+                    out.rested = true;
                     out.redefined |= exchange.era.ended(exchange.owed.is_empty());
                 }
                 Ok(())

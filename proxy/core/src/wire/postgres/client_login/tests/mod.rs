@@ -7,6 +7,7 @@ mod proofs;
 use super::*;
 use crate::auth::UserSecret;
 use crate::auth::scram::{Challenge, ScramClient};
+use crate::settings::TimeLimits;
 
 const END_POINT: &[u8] = &[0xee; 32];
 const SSL: &[u8] = b"\0\0\0\x08\x04\xd2\x16\x2f";
@@ -16,6 +17,7 @@ fn user(secret: UserSecret) -> User {
     User {
         name: "app".into(),
         secret: Arc::new(secret),
+        limits: TimeLimits::default(),
     }
 }
 
