@@ -7,8 +7,11 @@
 use core::time::Duration;
 use weir_core::limits as l;
 
+mod users;
+
 pub use super::key::{Default, Key, Kind};
 use super::key::{count, seconds, text, word};
+pub use users::*;
 
 /// One table of the configuration file.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -83,7 +86,7 @@ impl Section {
             Section::Proxy => PROXY,
             Section::Listeners => LISTENER,
             Section::TargetGroups => GROUP,
-            Section::Users => USER,
+            Section::Users => users::USER,
         }
     }
 }
@@ -395,121 +398,5 @@ static GROUP: &[&Key] = &[
     &CONNECT_TIMEOUT,
 ];
 
-/// `name` of a user.
-pub static USER_NAME: Key = text(
-    "name",
-    Kind::Name,
-    Default::Required,
-    "\"app\"",
-    "The name clients give, and the name used at the database server.",
-);
-/// `password`.
-pub static PASSWORD: Key = text(
-    "password",
-    Kind::Secret,
-    Default::Absent("none"),
-    "\"…\"",
-    "The password itself. Better kept in a file of its own.",
-);
-/// `password_file`.
-pub static PASSWORD_FILE: Key = text(
-    "password_file",
-    Kind::Path,
-    Default::Absent("none"),
-    "\"/etc/weir/app.password\"",
-    "File whose first line is the password. It should be readable by weir alone (mode 0600).",
-);
-/// `password_env`.
-pub static PASSWORD_ENV: Key = text(
-    "password_env",
-    Kind::Variable,
-    Default::Absent("none"),
-    "\"APP_PASSWORD\"",
-    "Name of the environment variable that holds the password.",
-);
-/// `scram_verifier`.
-pub static SCRAM_VERIFIER: Key = text(
-    "scram_verifier",
-    Kind::Secret,
-    Default::Absent("none"),
-    "\"SCRAM-SHA-256$4096:…\"",
-    "A SCRAM-SHA-256 verifier as in `pg_authid.rolpassword`, or as `weir scram-verifier` prints it. weir then never knows the \
-     password: it can log in to the server for this user only after a client has logged in with `scram-sha-256`, and only if the \
-     server keeps the very same verifier; such a user has no warm connections.",
-);
-
-/// `transaction_timeout` of a user.
-pub static USER_TRANSACTION_TIMEOUT: Key = seconds(
-    "transaction_timeout",
-    (l::TRANSACTION_TIMEOUT_MIN, l::DURATION_MAX),
-    l::TRANSACTION_TIMEOUT_DEFAULT,
-    "The same as in `[proxy]`, for this user.",
-)
-.zero("no limit")
-.or_else("that of `[proxy]`", "30");
-/// `idle_in_transaction_timeout` of a user.
-pub static USER_IDLE_IN_TRANSACTION_TIMEOUT: Key = seconds(
-    "idle_in_transaction_timeout",
-    (l::TRANSACTION_TIMEOUT_MIN, l::DURATION_MAX),
-    l::TRANSACTION_TIMEOUT_DEFAULT,
-    "The same as in `[proxy]`, for this user.",
-)
-.zero("no limit")
-.or_else("that of `[proxy]`", "10");
-
-static USER: &[&Key] = &[
-    &USER_NAME,
-    &PASSWORD,
-    &PASSWORD_FILE,
-    &PASSWORD_ENV,
-    &SCRAM_VERIFIER,
-    &USER_TRANSACTION_TIMEOUT,
-    &USER_IDLE_IN_TRANSACTION_TIMEOUT,
-];
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use std::collections::HashSet;
-
-    #[test]
-    fn names_are_unique_within_a_section() {
-        for section in Section::ALL {
-            let names: HashSet<_> = section.keys().iter().map(|k| k.name).collect();
-            assert_eq!(names.len(), section.keys().len(), "{}", section.header());
-        }
-    }
-
-    #[test]
-    fn every_default_is_allowed_by_its_own_key() {
-        for key in Section::ALL.iter().flat_map(|s| s.keys()) {
-            match (key.kind, key.default) {
-                (Kind::Count { min, max, zero, .. }, Default::Count(n)) => {
-                    assert!(
-                        (min..=max).contains(&n) || (n == 0 && zero.is_some()),
-                        "{}",
-                        key.name
-                    );
-                }
-                (Kind::Seconds { min, max, zero }, Default::Seconds(d)) => {
-                    assert!(
-                        (min..=max).contains(&d) || (d.is_zero() && zero.is_some()),
-                        "{}",
-                        key.name
-                    );
-                }
-                (Kind::Word(words), Default::Text(word)) => {
-                    assert!(words.contains(&word), "{}", key.name)
-                }
-                (_, Default::Required | Default::Absent(_)) => {
-                    assert!(!key.example.is_empty(), "{}", key.name)
-                }
-                (Kind::Count { .. } | Kind::Seconds { .. } | Kind::Word(_), other) => {
-                    panic!("{} has a default of another kind: {other:?}", key.name)
-                }
-                (_, Default::Text(_)) => {}
-                (_, other) => panic!("{} has a default of another kind: {other:?}", key.name),
-            }
-        }
-    }
-}
+mod tests;

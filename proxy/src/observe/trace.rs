@@ -42,6 +42,33 @@ impl LogSink {
         self.log.say(level, event, &[&client, more].concat());
     }
 
+    /// What a client keeps its server connection for.
+    fn holds(&self, shard: u16, trace: &Trace) {
+        use LogLevel::{Info, Warn};
+        let name = |conn: &ConnId| Name(shard, *conn);
+        match trace {
+            Trace::Pinned { conn, reason } => {
+                let more = [("reason", reason.name().into())];
+                self.client(Info, "client_pinned", &name(conn), &more);
+            }
+            Trace::Unpinned { conn, reason, held } => {
+                let held = format!("{:.3}s", held.as_secs_f64());
+                let more = [("reason", reason.name().into()), ("held", (&held).into())];
+                self.client(Info, "client_unpinned", &name(conn), &more);
+            }
+            Trace::OverLimit {
+                conn,
+                limit,
+                cancelled,
+            } => {
+                let action = if *cancelled { "cancelled" } else { "closed" };
+                let more = [("limit", (*limit).into()), ("action", action.into())];
+                self.client(Warn, "client_over_limit", &name(conn), &more);
+            }
+            _ => {}
+        }
+    }
+
     fn backend(
         &self,
         level: LogLevel,
@@ -92,23 +119,8 @@ impl Sink for LogSink {
                 let more = [("code", (*code).into()), ("reason", reason.into())];
                 self.client(Warn, "client_refused", &name(conn), &more);
             }
-            Trace::Pinned { conn, reason } => {
-                let more = [("reason", reason.name().into())];
-                self.client(Info, "client_pinned", &name(conn), &more);
-            }
-            Trace::Unpinned { conn, reason, held } => {
-                let held = format!("{:.3}s", held.as_secs_f64());
-                let more = [("reason", reason.name().into()), ("held", (&held).into())];
-                self.client(Info, "client_unpinned", &name(conn), &more);
-            }
-            Trace::OverLimit {
-                conn,
-                limit,
-                cancelled,
-            } => {
-                let action = if *cancelled { "cancelled" } else { "closed" };
-                let more = [("limit", (*limit).into()), ("action", action.into())];
-                self.client(Warn, "client_over_limit", &name(conn), &more);
+            Trace::Pinned { .. } | Trace::Unpinned { .. } | Trace::OverLimit { .. } => {
+                self.holds(shard, trace);
             }
             Trace::BackendReady { conn, group } => {
                 self.backend(Info, "backend_ready", Some(&name(conn)), *group, None);
