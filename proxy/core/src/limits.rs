@@ -79,8 +79,14 @@ pub const STARTUP_PACKET_MAX: usize = 10_000;
 pub const STARTUP_PARAMETERS_MAX: usize = 128;
 /// A password, SASL or token message, bytes: the server's PG_MAX_AUTH_TOKEN_LENGTH is 65,535.
 pub const AUTH_MESSAGE_MAX: usize = 65_535;
-/// Statement text that is read to see what it leaves on the session, bytes: RDS Proxy's bound. Longer ones pin.
+/// Statement text that is read before it goes on to see what it leaves on the session, bytes: RDS Proxy's bound for what does not pin.
+/// Longer ones are read as they go, see [`LONG_STATEMENT_MAX`].
 pub const STATEMENT_INSPECT_MAX: usize = 16_384;
+/// The longest statement message that is read after it has gone on, bytes: what inserts many rows at a time, or lists many keys, and
+/// a shard reads in some milliseconds. Longer ones pin.
+pub const LONG_STATEMENT_MAX: usize = 256 << 10;
+/// Of which one shard collects so many at a time (16 MiB). One more pins.
+pub const LONG_STATEMENTS_MAX: usize = 64;
 /// Statement texts of which a shard remembers that they leave nothing on a session, so that they are not read again: more than the
 /// statements of a busy application. A power of two.
 pub const FAMILIAR_TEXTS: usize = 256;

@@ -50,7 +50,7 @@ reasons! {
     Discard = 11, "discard";
     /// `DO`, `CALL`, or a function that is not one of PostgreSQL's own: what it does to the session can't be known.
     UnknownCode = 12, "unknown_code";
-    /// A statement longer than [`crate::limits::STATEMENT_INSPECT_MAX`], passed through unread.
+    /// A statement longer than [`crate::limits::LONG_STATEMENT_MAX`], passed through unread; or a long one that should have been read before.
     LargeStatement = 13, "large_statement";
     /// A statement that the lexer does not know, or can't read to its end.
     UnknownStatement = 14, "unknown_statement";

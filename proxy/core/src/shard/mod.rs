@@ -103,6 +103,8 @@ pub struct Shard {
     base: usize,
     /// Statements that sessions share.
     catalog: Catalog,
+    /// Held once more for each long statement that is collected.
+    long: Arc<()>,
     /// Texts that leave nothing on a session.
     familiar: Familiar,
     /// What the operations of this event name by range.
@@ -140,6 +142,7 @@ impl Shard {
             draining: false,
             base: 0,
             catalog: Catalog::of_shard(setup.id.0),
+            long: Arc::new(()),
             familiar: Familiar::default(),
             draft: Vec::new(),
             spare: Vec::new(),

@@ -50,6 +50,7 @@ impl Shard {
             held,
             traits: Traits::default(),
             familiar: &mut self.familiar,
+            long: &self.long,
             spare: &mut self.spare,
             made: &mut self.made,
         };

@@ -5,6 +5,8 @@
 mod input;
 mod session;
 
+use std::sync::Arc;
+
 use weir_core::sql::postgres::{inspect, shape};
 use weir_core::wire::{Catalog, Conversation, Desk, Familiar, Held, Lent, Pids, Traits};
 
@@ -30,6 +32,7 @@ pub fn framing(data: &[u8]) {
     talk.start_lend();
     let (mut catalog, mut held) = (Catalog::default(), Held::default());
     let mut familiar = Familiar::default();
+    let long = Arc::new(());
     let (mut spare, mut made) = (Vec::new(), Vec::new());
     while let Some(control) = input.byte() {
         let size = usize::from(control >> 1);
@@ -41,6 +44,7 @@ pub fn framing(data: &[u8]) {
                 pinned: false,
                 traits: Traits::default(),
                 familiar: &mut familiar,
+                long: &long,
                 spare: &mut spare,
                 made: &mut made,
             };

@@ -10,6 +10,7 @@ mod client;
 mod copying;
 mod era;
 mod exchange;
+mod late;
 mod message;
 mod naming;
 mod owed;

@@ -5,6 +5,7 @@
 
 use super::asked::{ClientEnd, Context, FromClient};
 use super::exchange::{Exchange, WaitFor};
+use super::late::Late;
 use super::message::{self, HEADER, Header, OUR_CLOSE, Parsed};
 use super::naming::Steer;
 use super::owed::Kind;
@@ -24,6 +25,8 @@ pub(super) struct ClientStream {
     rest_passes: bool,
     /// Nothing is parsed until the server has answered what the first kept message depends on.
     waiting: bool,
+    /// The message under way, as far as it has come, if it is to be read when it is whole.
+    late: Option<Box<Late>>,
 }
 
 /// What becomes of a message.
@@ -44,6 +47,7 @@ impl ClientStream {
             rest: 0,
             rest_passes: false,
             waiting: false,
+            late: None,
         }
     }
 
@@ -60,6 +64,7 @@ impl ClientStream {
     /// The rest of the message under way is for nobody.
     pub(super) fn drop_rest(&mut self) {
         self.rest_passes = false;
+        self.late = None;
     }
 
     pub(super) fn read(
@@ -82,7 +87,7 @@ impl ClientStream {
                     .extend_from_slice(bytes.get(at..).unwrap_or_default());
                 bytes.len()
             } else if self.rest > 0 {
-                self.read_rest(&mut out, bytes, at)
+                self.read_rest(exchange, context, &mut out, bytes, at)
             } else if self.kept.is_empty() {
                 self.read_in_place(exchange, context, &mut out, bytes, at)
             } else {
@@ -129,7 +134,14 @@ impl ClientStream {
         out
     }
 
-    fn read_rest(&mut self, out: &mut FromClient, bytes: &[u8], at: usize) -> usize {
+    fn read_rest(
+        &mut self,
+        exchange: &mut Exchange,
+        context: &mut Context<'_, '_>,
+        out: &mut FromClient,
+        bytes: &[u8],
+        at: usize,
+    ) -> usize {
         let left = u32::try_from(bytes.len() - at).unwrap_or(u32::MAX);
         let take = self.rest.min(left);
         self.rest -= take;
@@ -137,7 +149,25 @@ impl ClientStream {
         if self.rest_passes {
             out.pass(bytes, at, end);
         }
+        if let Some(late) = &mut self.late {
+            late.collect(bytes.get(at..end).unwrap_or_default());
+            self.read_late(exchange, context, out);
+        }
         end
+    }
+
+    /// The message under way is read if it is whole now.
+    fn read_late(
+        &mut self,
+        exchange: &mut Exchange,
+        context: &mut Context<'_, '_>,
+        out: &mut FromClient,
+    ) {
+        if self.rest == 0
+            && let Some(late) = self.late.take()
+        {
+            late.read(exchange, context, out);
+        }
     }
 
     /// A message starts at `at`. Decides on it where it lies, or keeps what there is of it.
@@ -167,7 +197,7 @@ impl ClientStream {
             return bytes.len();
         };
         let end = at + needed;
-        match decide(exchange, context, out, header, prefix) {
+        match decide(exchange, context, out, header, prefix, &mut self.late) {
             Verdict::Pass => out.pass(bytes, at, end),
             Verdict::Instead(of) => {
                 out.put(bytes, &context.made);
@@ -184,7 +214,9 @@ impl ClientStream {
                 return bytes.len();
             }
         }
-        self.go_on(header, needed, true, end)
+        self.go_on(header, needed, true, end);
+        self.read_late(exchange, context, out);
+        end
     }
 
     /// Adds to the kept start of a message until it can be decided on.
@@ -213,7 +245,7 @@ impl ClientStream {
             return at;
         }
         let kept = core::mem::take(&mut self.kept);
-        let passes = match decide(exchange, context, out, header, &kept) {
+        let passes = match decide(exchange, context, out, header, &kept, &mut self.late) {
             Verdict::Pass => {
                 out.put(bytes, &kept);
                 true
@@ -235,7 +267,9 @@ impl ClientStream {
                 return bytes.len();
             }
         };
-        self.go_on(header, kept.len(), passes, at)
+        self.go_on(header, kept.len(), passes, at);
+        self.read_late(exchange, context, out);
+        at
     }
 
     fn keep_up_to(&mut self, length: usize, bytes: &[u8], at: usize) -> usize {
@@ -296,6 +330,7 @@ fn decide(
     out: &mut FromClient,
     header: Header,
     prefix: &[u8],
+    late: &mut Option<Box<Late>>,
 ) -> Verdict {
     context.made.clear();
     match header.tag {
@@ -346,6 +381,7 @@ fn decide(
         return Verdict::Wait;
     }
     settings::follow(exchange, out, header, body, &mut parsed);
+    *late = Late::begin(context, header, &mut parsed, body);
     out.note(&parsed);
     out.new_requests |= exchange.request(parsed.kind);
     if context.made.is_empty() {
@@ -398,7 +434,7 @@ fn stray_or_pass(exchange: &mut Exchange, out: &mut FromClient, tag: u8) -> Verd
 
 impl FromClient {
     /// A message goes on, with what its text leaves.
-    fn note(&mut self, parsed: &Parsed<'_>) {
+    pub(super) fn note(&mut self, parsed: &Parsed<'_>) {
         self.pins.add(parsed.pins);
         self.ends.add(parsed.ends);
         self.reads_sequence |= parsed.sequences.read;

@@ -144,6 +144,17 @@ impl<'a> Parsed<'a> {
         self.text = (facts.statements == 1).then_some(text);
     }
 
+    /// Nothing is known of it, only because it is long; and what it is does not matter before it has gone on.
+    pub(super) fn is_long(&self) -> bool {
+        let known = matches!(self.kind, Kind::Query | Kind::ParseUnnamed);
+        known && self.pins == Pins::of(PinReason::LargeStatement)
+    }
+
+    /// It should have been decided on before it went on.
+    pub(super) fn is_decisive(&self) -> bool {
+        self.words != Words::None || self.ends_transaction || self.point().is_some()
+    }
+
     /// Whether it may bring a failed transaction to an end: it says so, or could not be read.
     pub(super) fn may_end_transaction(&self) -> bool {
         self.ends_transaction
@@ -184,6 +195,23 @@ pub(super) fn parse<'a>(
     parsed
 }
 
+/// Reads all of a Query message or of a Parse of the unnamed statement, however long.
+pub(super) fn parse_long(header: Header, body: &[u8]) -> Parsed<'_> {
+    let mut parsed = Parsed::unread(header);
+    let text = if header.tag == b'Q' {
+        Some(until_nul(body).unwrap_or(body))
+    } else {
+        body.get(1..).and_then(until_nul)
+    };
+    match text {
+        Some(text) => {
+            read_text(text, &mut parsed);
+        }
+        None => parsed.pins.add(Pins::of(PinReason::LargeStatement)),
+    }
+    parsed
+}
+
 fn read_query<'a>(
     header: Header,
     body: &'a [u8],
@@ -206,6 +234,15 @@ fn read_statement<'a>(text: &'a [u8], parsed: &mut Parsed<'a>, familiar: Option<
         parsed.pins.add(Pins::of(PinReason::LargeStatement));
         return;
     }
+    let facts = read_text(text, parsed);
+    if parsed.pins.is_empty()
+        && let Some(familiar) = familiar
+    {
+        familiar.learn(text, facts);
+    }
+}
+
+fn read_text<'a>(text: &'a [u8], parsed: &mut Parsed<'a>) -> Facts {
     let facts = inspect(text);
     parsed.take(text, facts);
     if facts.pins.has(PinReason::PreparedStatement) || facts.pins.has(PinReason::Discard) {
@@ -214,11 +251,8 @@ fn read_statement<'a>(text: &'a [u8], parsed: &mut Parsed<'a>, familiar: Option<
         // Who looks at the list is to see the session's own names in it.
         parsed.words = Words::Others;
         parsed.pins.add(Pins::of(PinReason::PreparedStatement));
-    } else if facts.pins.is_empty()
-        && let Some(familiar) = familiar
-    {
-        familiar.learn(text, facts);
     }
+    facts
 }
 
 /// The system view of prepared statements and the function behind it.

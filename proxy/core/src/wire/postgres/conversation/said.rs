@@ -31,6 +31,8 @@ pub struct FromServer {
     pub still: Option<Pins>,
     /// The backend has answered whether it takes over the session's settings.
     pub replayed: Option<Replayed>,
+    /// Why the backend does not take over the session's settings; goes into [`FromServer::replayed`].
+    pub(super) refused: Option<Box<str>>,
     /// What client messages were kept back for is answered: call [`super::Conversation::client`], without bytes if need be.
     pub resume_client: bool,
 }

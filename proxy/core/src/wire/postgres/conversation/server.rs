@@ -31,8 +31,6 @@ pub(super) struct ServerStream {
     held_back: bool,
     /// ParameterStatus messages in the bytes at hand so far.
     parameters: u32,
-    /// Why the backend does not take over the session's settings.
-    refused: Option<Box<str>>,
     /// What the session still has, by the row that says so.
     still: Pins,
 }
@@ -46,7 +44,6 @@ impl ServerStream {
             swallowed: false,
             held_back: false,
             parameters: 0,
-            refused: None,
             still: Pins::ALL,
         }
     }
@@ -89,12 +86,12 @@ impl ServerStream {
             match self.step(exchange, &mut out, bytes, at, lent) {
                 Ok(next) => {
                     at = next;
-                    if replaying && (self.refused.is_some() || !exchange.replaying()) {
+                    if replaying && (out.refused.is_some() || !exchange.replaying()) {
                         replaying = false;
                         out.replayed = Some(Replayed {
                             at,
                             parameters: self.parameters as usize,
-                            refused: self.refused.take(),
+                            refused: out.refused.take(),
                         });
                     }
                     if self.rest == 0
@@ -293,7 +290,7 @@ impl ServerStream {
                 out.errors += u32::from(!swallowed);
                 let error = ErrorFacts::read(body);
                 if exchange.replaying() {
-                    self.refused = Some(ErrorFields::parse(body).summary().into());
+                    out.refused = Some(ErrorFields::parse(body).summary().into());
                 }
                 if error.fatal {
                     exchange.over = true;

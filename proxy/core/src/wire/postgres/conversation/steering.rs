@@ -92,7 +92,7 @@ fn mind_bound(exchange: &mut Exchange, desk: &mut Desk<'_>, out: &mut FromClient
 }
 
 /// With this message texts may come to mean something else: for this session at once, for the others when its transaction ends.
-fn mind_schema(exchange: &mut Exchange, desk: &mut Desk<'_>, schema: Schema) {
+pub(super) fn mind_schema(exchange: &mut Exchange, desk: &mut Desk<'_>, schema: Schema) {
     if exchange.era.asked(schema) {
         desk.catalog.renew();
     }

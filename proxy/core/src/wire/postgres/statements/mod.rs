@@ -12,6 +12,8 @@ pub mod session;
 pub use catalog::{Catalog, Content, Hash, Traits};
 pub use held::{Held, Holding};
 
+use std::sync::Arc;
+
 use super::familiar::Familiar;
 
 /// What a conversation needs of the shard and of the lent backend to share statements.
@@ -28,6 +30,8 @@ pub struct Desk<'a> {
     pub traits: Traits,
     /// Texts that need not be read.
     pub familiar: &'a mut Familiar,
+    /// Held once by the shard, and once more for each long statement that is collected.
+    pub long: &'a Arc<()>,
     /// Room that is lent for what is put in front of messages, and comes back in [`super::conversation::FromClient::head`].
     pub spare: &'a mut Vec<u8>,
     /// The same, for one message.

@@ -1,5 +1,7 @@
 //! A session under test: a short notation for messages, and the pieces in which they arrive.
 
+use std::sync::Arc;
+
 use crate::pins::Pins;
 use crate::wire::postgres::conversation::{ClientEnd, Conversation, Lent, Pids};
 use crate::wire::postgres::familiar::Familiar;
@@ -56,6 +58,7 @@ pub(super) struct Talk {
     pub(super) catalog: Catalog,
     pub(super) held: Held,
     pub(super) familiar: Familiar,
+    pub(super) long: Arc<()>,
 }
 
 impl Talk {
@@ -78,6 +81,7 @@ impl Talk {
             catalog: Catalog::default(),
             held: Held::default(),
             familiar: Familiar::default(),
+            long: Arc::new(()),
         }
     }
 
@@ -104,6 +108,7 @@ impl Talk {
                 pinned: false,
                 traits: Traits::default(),
                 familiar: &mut self.familiar,
+                long: &self.long,
                 spare: &mut Vec::new(),
                 made: &mut Vec::new(),
             };

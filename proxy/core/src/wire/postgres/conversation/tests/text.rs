@@ -1,7 +1,9 @@
 //! Which text is read, which is not, and what of a message is kept meanwhile.
 
 use super::kit::{Pieces, Talk, client, everywhere, message, parse, query};
-use crate::limits::{NAME_INSPECT_MAX, STATEMENT_INSPECT_MAX};
+use crate::limits::{
+    LONG_STATEMENT_MAX, LONG_STATEMENTS_MAX, NAME_INSPECT_MAX, STATEMENT_INSPECT_MAX,
+};
 use crate::pins::{PinReason, Pins};
 
 fn pins_of(bytes: &[u8]) -> Pins {
@@ -152,4 +154,93 @@ fn what_the_server_skips_pins_nothing() {
         assert_eq!(talk.pins, Pins::NONE);
         assert_eq!(talk.conversation.owed(), 0);
     });
+}
+
+/// A sharing session that says one message, and how it is left.
+fn long(message: &[u8], pieces: Pieces) -> Talk {
+    let mut talk = Talk::lent(pieces);
+    talk.sharing = true;
+    talk.client(message);
+    assert!(talk.sent() == message && talk.end.is_none());
+    assert_eq!(talk.conversation.client.kept.capacity(), 0);
+    assert_eq!(std::sync::Arc::strong_count(&talk.long), 1);
+    talk
+}
+
+#[test]
+fn a_long_statement_is_read_once_it_has_gone_on() {
+    let filling = "x".repeat(STATEMENT_INSPECT_MAX);
+    let large = Pins::of(PinReason::LargeStatement);
+    for (text, pins) in [
+        ("insert into t values ('#')", Pins::NONE),
+        ("select 1 /* # */", Pins::NONE),
+        ("select 1 /* # */; update t set a = 1", Pins::NONE),
+        (
+            "select '#', pg_advisory_lock(1)",
+            Pins::of(PinReason::AdvisoryLock),
+        ),
+        ("/* # */ listen a", Pins::of(PinReason::Listen)),
+        (
+            "select '# without end",
+            Pins::of(PinReason::UnknownStatement),
+        ),
+        // What must be known before it goes on.
+        ("/* # */ rollback", large),
+        ("select 1; /* # */ commit", large),
+        ("/* # */ savepoint a", large),
+    ] {
+        let text = text.replace('#', &filling);
+        for pieces in [Pieces::Whole, Pieces::Bytes, Pieces::Random(7)] {
+            for message in [query(text.as_bytes()), parse(b"", text.as_bytes())] {
+                assert_eq!(long(&message, pieces).pins, pins, "{}", &text[..20]);
+            }
+        }
+    }
+    for (text, reason) in [
+        ("/* # */ set work_mem = '1MB'", PinReason::Setting),
+        (
+            "/* # */ prepare a as select 1",
+            PinReason::PreparedStatement,
+        ),
+        ("/* # */ discard all", PinReason::Discard),
+        (
+            "select '#' from pg_prepared_statements",
+            PinReason::PreparedStatement,
+        ),
+    ] {
+        let message = query(text.replace('#', &filling).as_bytes());
+        assert!(long(&message, Pieces::Whole).pins.has(reason), "{text}");
+    }
+}
+
+#[test]
+fn what_is_too_long_or_one_too_many_to_be_collected_pins() {
+    let large = Pins::of(PinReason::LargeStatement);
+    let longest = vec![b' '; LONG_STATEMENT_MAX - 1];
+    assert_eq!(long(&query(&longest), Pieces::Whole).pins, Pins::NONE);
+    let longer = vec![b' '; LONG_STATEMENT_MAX];
+    assert_eq!(long(&query(&longer), Pieces::Whole).pins, large);
+    let message = query(&vec![b' '; STATEMENT_INSPECT_MAX + 1]);
+    for (others, pins) in [
+        (LONG_STATEMENTS_MAX - 1, Pins::NONE),
+        (LONG_STATEMENTS_MAX, large),
+    ] {
+        let mut talk = Talk::lent(Pieces::Whole);
+        talk.sharing = true;
+        let places = vec![talk.long.clone(); others];
+        talk.client(&message);
+        assert_eq!(talk.pins, pins);
+        drop(places);
+    }
+}
+
+#[test]
+fn half_a_long_statement_is_forgotten_with_its_client() {
+    let message = query(&vec![b' '; STATEMENT_INSPECT_MAX + 1]);
+    let mut talk = Talk::lent(Pieces::Whole);
+    talk.sharing = true;
+    talk.client(&message[..message.len() - 1]);
+    assert_eq!(std::sync::Arc::strong_count(&talk.long), 2);
+    talk.conversation.end_lend();
+    assert_eq!(std::sync::Arc::strong_count(&talk.long), 1);
 }
