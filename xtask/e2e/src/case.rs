@@ -17,6 +17,11 @@ use crate::weir::{Start, Weir, quoted};
 pub enum Plan {
     /// On every server, each with two of the four combinations of shell and shards, so that every pair is covered.
     Matrix,
+    /// On every server of at least this major once, with one of the combinations.
+    Servers {
+        /// The oldest server.
+        since: u32,
+    },
     /// On the main server, on both shells.
     Shells {
         /// Shards of weir.

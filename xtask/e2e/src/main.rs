@@ -6,6 +6,7 @@ mod case;
 mod cases;
 mod demo;
 mod raw;
+mod regress;
 mod suite;
 mod suites;
 mod watch;

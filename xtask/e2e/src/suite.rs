@@ -160,6 +160,11 @@ fn places(plan: Plan) -> Vec<(u32, &'static str, u16)> {
             .iter()
             .flat_map(|(major, pairs)| pairs.iter().map(|(io, shards)| (*major, *io, *shards)))
             .collect(),
+        Plan::Servers { since } => MATRIX
+            .iter()
+            .filter(|(major, _)| *major >= since)
+            .map(|(major, [(io, shards), _])| (*major, *io, *shards))
+            .collect(),
         Plan::Shells { shards } => vec![(15, "io_uring", shards), (15, "epoll", shards)],
         Plan::Once => vec![(15, "io_uring", 1)],
     }

@@ -32,9 +32,10 @@ pub const CASES: &[Case] = &[
 /// More connections than clients: for drivers that prepare named statements on every connection, which pins them all.
 const ENOUGH: &[(&str, &str)] = &[("max_connection_pool_size", "25")];
 /// Weir with few connections, so that clients share them.
-const SHARED: &[(&str, &str)] = &[("max_connection_pool_size", "3")];
+pub(super) const SHARED: &[(&str, &str)] = &[("max_connection_pool_size", "3")];
 
-fn check(front: &Front, name: &str, command: &mut Command) -> Result<String> {
+/// Runs a client at the front; an error with its output when it fails.
+pub(super) fn check(front: &Front, name: &str, command: &mut Command) -> Result<String> {
     command.envs(front.endpoint.environment());
     let (status, output) = process::run_to_end(name, command, Duration::from_secs(100))?;
     if !status.success() {

@@ -5,9 +5,11 @@ mod cancel;
 mod clients;
 mod crowd;
 mod drivers;
+mod languages;
 mod lending;
 mod login;
 mod overtime;
+mod regress;
 mod rust_driver;
 mod settings;
 mod sharing;
@@ -26,9 +28,11 @@ use crate::case::Case;
 
 /// Every case.
 pub fn all() -> impl Iterator<Item = &'static Case> {
-    let groups: [&[Case]; 17] = [
+    let groups: [&[Case]; 19] = [
         drivers::CASES,
+        languages::CASES,
         rust_driver::CASES,
+        regress::CASES,
         login::CASES,
         settings::CASES,
         sharing::CASES,

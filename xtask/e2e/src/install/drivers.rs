@@ -6,10 +6,14 @@ use std::process::Command;
 
 use super::{apt, checked, in_path, once};
 use crate::place;
-use anyhow::{Result, bail};
+use anyhow::{Result, bail, ensure};
 
 const PYTHON_PACKAGES: &[&str] = &["psycopg[binary]==3.3.9", "asyncpg==0.32.0"];
 const NODE_PACKAGES: &[&str] = &["pg@8.23.1", "pg-cursor@2.22.0", "pg-copy-streams@7.0.0"];
+const DJANGO_PACKAGES: &[&str] = &["django==5.2.19", "psycopg[binary]==3.3.9"];
+const POSTGRES_JS_PACKAGES: &[&str] = &["postgres@3.4.9"];
+/// Where the distribution puts the JDBC driver.
+const JDBC: &str = "/usr/share/java/postgresql.jar";
 
 /// What there is; a missing one says why.
 #[derive(Debug)]
@@ -114,10 +118,59 @@ pub fn python_with(packages: &[&str], may_change_system: bool) -> Result<PathBuf
 }
 
 fn node(may_change_system: bool) -> Result<PathBuf> {
+    node_with(NODE_PACKAGES, may_change_system)
+}
+
+/// The folder whose `node_modules` has postgres.js.
+pub fn postgres_js() -> Result<PathBuf> {
+    node_with(POSTGRES_JS_PACKAGES, super::may_change_system(false))
+}
+
+/// The Python that has Django and psycopg.
+pub fn django() -> Result<PathBuf> {
+    python_with(DJANGO_PACKAGES, super::may_change_system(false))
+}
+
+/// The JDBC driver's archive; a compiler for what uses it is in the search path.
+pub fn jdbc() -> Result<PathBuf> {
+    let may_change_system = super::may_change_system(false);
+    need(
+        &["java", "javac"],
+        &["default-jdk-headless"],
+        may_change_system,
+    )?;
+    let archive = PathBuf::from(JDBC);
+    if !archive.exists() && may_change_system {
+        apt(&["libpostgresql-jdbc-java"])?;
+    }
+    ensure!(
+        archive.exists(),
+        "no {JDBC} (package libpostgresql-jdbc-java)"
+    );
+    Ok(archive)
+}
+
+/// Sees to it that ruby has pg.
+pub fn ruby() -> Result<()> {
+    let may_change_system = super::may_change_system(false);
+    need(&["ruby"], &["ruby", "ruby-pg"], may_change_system)?;
+    let loads = || {
+        checked(
+            "ruby -r pg",
+            Command::new("ruby").args(["-r", "pg", "-e", ""]),
+        )
+    };
+    if loads().is_err() && may_change_system {
+        apt(&["ruby-pg"])?;
+    }
+    loads()
+}
+
+fn node_with(packages: &[&str], may_change_system: bool) -> Result<PathBuf> {
     need(&["node", "npm"], &["nodejs", "npm"], may_change_system)?;
-    let home = place::cache().join("node").join(key(NODE_PACKAGES));
+    let home = place::cache().join("node").join(key(packages));
     once(&home, |fresh| {
-        eprintln!("fetching {}", NODE_PACKAGES.join(", "));
+        eprintln!("fetching {}", packages.join(", "));
         std::fs::write(fresh.join("package.json"), "{\"private\": true}\n")?;
         let mut npm = Command::new("npm");
         npm.args([
@@ -127,7 +180,7 @@ fn node(may_change_system: bool) -> Result<PathBuf> {
             "--no-fund",
             "--ignore-scripts",
         ])
-        .args(NODE_PACKAGES);
+        .args(packages);
         checked("npm install", npm.current_dir(fresh))
     })?;
     Ok(home)

@@ -18,9 +18,10 @@ use clap::Args;
 use crate::install::{self, servers};
 use crate::pki::Pki;
 use crate::{place, process};
-use compare::Comparison;
-use expected::Expected;
-use run::{Outcome, Place, Runner};
+pub use compare::Comparison;
+pub use expected::Expected;
+pub use run::Outcome;
+use run::{Place, Runner};
 use sources::{SUITES, Suite};
 
 /// Drivers' own test suites, direct against through weir.
