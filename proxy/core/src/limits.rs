@@ -33,6 +33,14 @@ pub const MEND_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a server may take to end a session that weir has said goodbye to or hung up on. Its permit is used again only then, so
 /// that the server never counts more connections than there are permits.
 pub const LEAVE_TIMEOUT: Duration = Duration::from_secs(1);
+/// `server_idle_check`: half a minute, as poolers commonly do: firewalls and load balancers forget idle connections after minutes.
+pub const SERVER_IDLE_CHECK_DEFAULT: Duration = Duration::from_secs(30);
+/// Shortest `server_idle_check`.
+pub const SERVER_IDLE_CHECK_MIN: Duration = Duration::from_millis(1);
+/// How long a server may take to answer `server_idle_check`: a round trip around the world takes a third of a second.
+pub const SERVER_IDLE_CHECK_TIMEOUT: Duration = Duration::from_secs(2);
+/// `session_pinning_filters`, entries: there are not so many names.
+pub const PINNING_FILTERS_MAX: usize = 32;
 /// How many later waiters may be served before the first one because a backend of just their kind came free: more would
 /// starve it, none would close and reopen connections all the time.
 pub const QUEUE_SKIPS_MAX: u32 = 8;

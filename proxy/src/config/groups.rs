@@ -8,6 +8,7 @@ use std::sync::Arc;
 use weir_core::settings::{Engine, Lending, TargetGroup, TargetTls, Upkeep};
 
 use super::GroupPart;
+use super::filters;
 use super::keep::unless_zero;
 use super::keys;
 use super::problem::Problems;
@@ -77,7 +78,7 @@ fn group(
         tls,
         database: entry.text(&keys::DATABASE).unwrap_or_default().into(),
         warm_user,
-        lending: lending(entry),
+        lending: lending(entry, problems),
     };
     let context = if host.is_empty() {
         None
@@ -94,7 +95,7 @@ fn group(
     }
 }
 
-fn lending(entry: &Entry) -> Lending {
+fn lending(entry: &Entry, problems: &mut Problems) -> Lending {
     let borrowed = entry.count(&keys::MAX_BORROWED);
     Lending {
         min_connection_pool_size: entry.count(&keys::MIN_POOL),
@@ -104,7 +105,12 @@ fn lending(entry: &Entry) -> Lending {
         max_borrowed_connections: (borrowed != 0).then_some(borrowed),
         connection_lifetime: unless_zero(entry.seconds(&keys::CONNECTION_LIFETIME)),
         connect_timeout: entry.seconds(&keys::CONNECT_TIMEOUT),
-        upkeep: Upkeep::default(),
+        upkeep: Upkeep {
+            init_query: entry.text(&keys::INIT_QUERY).map(Into::into),
+            reset_query: entry.text(&keys::RESET_QUERY).map(Into::into),
+            server_idle_check: unless_zero(entry.seconds(&keys::SERVER_IDLE_CHECK)),
+            unpinned: filters::read(entry, problems),
+        },
     }
 }
 

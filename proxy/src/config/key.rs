@@ -39,6 +39,13 @@ pub enum Kind {
     Variable,
     /// A secret; never shown.
     Secret,
+    /// SQL statements: not empty, at most [`weir_core::limits::TEXT_MAX`] bytes, without NUL.
+    Query,
+    /// A list of names; `of` says which.
+    List {
+        /// What they are names of.
+        of: &'static str,
+    },
 }
 
 /// A key's value when the file does not give it.

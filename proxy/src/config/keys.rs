@@ -380,6 +380,45 @@ pub static CONNECT_TIMEOUT: Key = seconds(
     "TCP connect, TLS and login at the server together.",
 );
 
+/// `init_query`.
+pub static INIT_QUERY: Key = text(
+    "init_query",
+    Kind::Query,
+    Default::Absent("none"),
+    "\"SET statement_timeout = '30s'\"",
+    "Statements that every new server connection runs before it is lent, and again after every reset. What they set holds for clients \
+     that set nothing else. If they fail, the connection is closed, and the clients that wait for it get FATAL F0000. For clients that \
+     SET something themselves a server connection is reset whenever it comes back.",
+);
+/// `reset_query`.
+pub static RESET_QUERY: Key = text(
+    "reset_query",
+    Kind::Query,
+    Default::Absent("none: weir knows what a session leaves, and resets what is left"),
+    "\"DISCARD ALL\"",
+    "Statements that a server connection runs whenever a client gives it back, which costs a round trip before the next client has it. A \
+     connection on which they fail is closed.",
+);
+/// `server_idle_check`.
+pub static SERVER_IDLE_CHECK: Key = seconds(
+    "server_idle_check",
+    (l::SERVER_IDLE_CHECK_MIN, l::DURATION_MAX),
+    l::SERVER_IDLE_CHECK_DEFAULT,
+    "A server connection of which nothing was heard for this long is asked for a sign of life before it is lent. One that does not answer \
+     within 2 s is replaced, and so are those that were silent as long.",
+)
+.zero("never");
+/// `session_pinning_filters`.
+pub static PINNING_FILTERS: Key = text(
+    "session_pinning_filters",
+    Kind::List {
+        of: "names of filters",
+    },
+    Default::Absent("none: everything pins that has to"),
+    "[\"EXCLUDE_VARIABLE_SETS\"]",
+    "Reasons for which sessions are not pinned although they leave something that weir can't give back to them; see below.",
+);
+
 static GROUP: &[&Key] = &[
     &GROUP_NAME,
     &ENGINE,
@@ -396,6 +435,10 @@ static GROUP: &[&Key] = &[
     &MAX_BORROWED,
     &CONNECTION_LIFETIME,
     &CONNECT_TIMEOUT,
+    &INIT_QUERY,
+    &RESET_QUERY,
+    &SERVER_IDLE_CHECK,
+    &PINNING_FILTERS,
 ];
 
 #[cfg(test)]

@@ -6,6 +6,7 @@
 
 mod build;
 mod files;
+mod filters;
 mod groups;
 mod keep;
 mod key;

@@ -170,6 +170,14 @@ impl Entry {
         }
     }
 
+    /// The list given, else an empty one.
+    pub fn list(&self, key: &Key) -> &[String] {
+        match self.value(key) {
+            Some(Value::List(list)) => list,
+            _ => &[],
+        }
+    }
+
     /// The address given.
     pub fn address(&self, key: &Key) -> Option<SocketAddr> {
         match self.value(key) {
@@ -360,7 +368,20 @@ fn raw(item: Item) -> Raw {
         Item::Value(TomlValue::Integer(n)) => Raw::Integer(n.into_value()),
         Item::Value(TomlValue::Float(f)) => Raw::Float(f.into_value()),
         Item::Value(TomlValue::String(s)) => Raw::Text(Zeroizing::new(s.into_value())),
+        Item::Value(TomlValue::Array(array)) => strings(array),
         other => Raw::Other(other.type_name()),
+    }
+}
+
+/// A list, if strings are all that is in it.
+fn strings(array: toml_edit::Array) -> Raw {
+    let text = |value: TomlValue| match value {
+        TomlValue::String(text) => Some(text.into_value()),
+        _ => None,
+    };
+    match array.into_iter().map(text).collect() {
+        Some(texts) => Raw::List(texts),
+        None => Raw::Other("list of something else than strings"),
     }
 }
 

@@ -1,5 +1,6 @@
 //! What is written from the key table: the file of `weir init`, and `docs/configuration.md`.
 
+use super::filters;
 use super::keys::{Default, Key, Kind, Section};
 use super::quick;
 use super::value::allowed;
@@ -112,6 +113,7 @@ pub fn document() -> String {
             text.push_str(&row(key));
         }
     }
+    text.push_str(&filters::document());
     text.push_str(&options());
     text
 }

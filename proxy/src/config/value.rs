@@ -18,6 +18,8 @@ pub enum Raw {
     Float(f64),
     /// A string.
     Text(Zeroizing<String>),
+    /// A list of strings.
+    List(Vec<String>),
     /// Something that no key takes; its TOML type's name.
     Other(&'static str),
 }
@@ -37,6 +39,8 @@ pub enum Value {
     Address(SocketAddr),
     /// Of [`Kind::Secret`].
     Secret(Zeroizing<String>),
+    /// Of [`Kind::List`].
+    List(Vec<String>),
 }
 
 /// `raw` as a value of `key`, or what is wrong with it and what is allowed.
@@ -44,6 +48,7 @@ pub fn check(key: &Key, raw: Raw) -> Result<Value, String> {
     match key.kind {
         Kind::Count { .. } => check_count(key, &raw),
         Kind::Seconds { .. } => check_seconds(key, &raw),
+        Kind::List { .. } => check_list(key, raw),
         _ => match raw {
             Raw::Text(text) => check_text(key, text),
             other => Err(format!(
@@ -86,9 +91,31 @@ fn check_seconds(key: &Key, raw: &Raw) -> Result<Value, String> {
     Err(refuse())
 }
 
+/// Which names there are is the business of whoever asks for the list.
+fn check_list(key: &Key, raw: Raw) -> Result<Value, String> {
+    match raw {
+        Raw::List(names) if names.len() <= limits::PINNING_FILTERS_MAX => Ok(Value::List(names)),
+        other => Err(format!(
+            "{} is not allowed: {}",
+            shown(&other),
+            allowed(key)
+        )),
+    }
+}
+
+fn check_query(key: &Key, text: &str) -> Result<Value, String> {
+    if text.trim().is_empty() || text.len() > limits::TEXT_MAX || text.contains('\0') {
+        return Err(format!("{} is not allowed: {}", quoted(text), allowed(key)));
+    }
+    Ok(Value::Text(text.to_owned()))
+}
+
 fn check_text(key: &Key, text: Zeroizing<String>) -> Result<Value, String> {
     if key.kind == Kind::Secret {
         return check_secret(key, text);
+    }
+    if key.kind == Kind::Query {
+        return check_query(key, &text);
     }
     let refuse = || format!("{} is not allowed: {}", quoted(&text), allowed(key));
     if text.is_empty() || text.chars().any(char::is_control) || text.len() > limits::TEXT_MAX {
@@ -215,6 +242,11 @@ pub fn allowed(key: &Key) -> String {
         Kind::Address => {
             "an IP address and a port, as \"127.0.0.1:6432\" or \"[::1]:6432\"".to_owned()
         }
+        Kind::Query => format!(
+            "SQL statements of 1 to {} bytes without NUL",
+            limits::TEXT_MAX
+        ),
+        Kind::List { of } => format!("a list of at most {} {of}", limits::PINNING_FILTERS_MAX),
         Kind::Path => "the path of a file".to_owned(),
         Kind::Variable => "the name of an environment variable".to_owned(),
         Kind::Secret => format!(
@@ -230,6 +262,7 @@ fn shown(raw: &Raw) -> String {
         Raw::Float(f) => f.to_string(),
         // A text where a number belongs may still be a slip that pasted a secret: its type says enough.
         Raw::Text(_) => "a string".to_owned(),
+        Raw::List(_) => "a list".to_owned(),
         Raw::Other(kind) => with_article(kind),
     }
 }

@@ -144,6 +144,16 @@ static CORE: &[Metric<Stats>] = &[
         |s| s.cancels,
     ),
     counter(
+        "pins_excused_total",
+        "Times that session_pinning_filters kept a session from being pinned.",
+        |s| s.pins_excused,
+    ),
+    counter(
+        "server_idle_checks_total",
+        "Times an idle server connection was asked for a sign of life before it was lent.",
+        |s| s.idle_checks,
+    ),
+    counter(
         "replays_total",
         "Times a server connection was brought to its client's settings.",
         |s| s.replays,

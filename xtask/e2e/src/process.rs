@@ -174,8 +174,9 @@ fn running() -> std::sync::MutexGuard<'static, Vec<u32>> {
         .unwrap_or_else(std::sync::PoisonError::into_inner)
 }
 
-fn kill(pid: i32, signal: i32) {
-    // SAFETY: kill takes numbers only; the pid is of a child that was not reaped yet, or of its group.
+/// Sends a signal to a process of this run.
+pub fn kill(pid: i32, signal: i32) {
+    // SAFETY: kill takes numbers only; the pid is of a child that was not reaped yet, of its group, or of a server's own child.
     unsafe {
         libc::kill(pid, signal);
     }

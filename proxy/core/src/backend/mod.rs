@@ -112,6 +112,8 @@ pub struct Backend {
     pub opened_at: Now,
     /// Since when it has been idle.
     pub idle_since: Now,
+    /// When it last showed that its server is there.
+    pub heard_at: Now,
     /// When the present state has lasted too long.
     pub deadline: Option<Now>,
     /// What the server reported at login.
@@ -134,6 +136,8 @@ pub struct Backend {
     pub held: Held,
     /// Who has had it since it was opened or reset.
     pub used: Used,
+    /// A client has had it since `reset_query` was last run.
+    pub soiled: bool,
     /// Whom it is being reset for.
     pub reserved: Option<Waiter>,
     /// Hears it while it is idle.
@@ -159,6 +163,7 @@ impl Backend {
             link: Link::Connecting,
             opened_at: now,
             idle_since: now,
+            heard_at: now,
             deadline: Some(deadline),
             known: Arc::default(),
             drift: Vec::new(),
@@ -170,6 +175,7 @@ impl Backend {
             paused: false,
             held: Held::default(),
             used: Used::ByNobody,
+            soiled: false,
             reserved: None,
             quiet: Quiet::default(),
             timer: Timer::default(),
@@ -276,6 +282,7 @@ mod tests {
             secret: Arc::new(UserSecret::from_password("p", [0; 16])),
             learned: None,
             cached: None,
+            init_query: None,
         };
         let login = BackendLogin::new(identity, TargetTls::Off, [0; 18]);
         Backend::opening(GroupId(0), Arc::new(profile), login, Now(0), Now(1))

@@ -107,6 +107,8 @@ pub struct Client {
     pub pins: Pins,
     /// Since when, and what may end it.
     pub ends: Ends,
+    /// What it has left on its backend without being pinned for it: the backend is reset before anyone else has it.
+    pub left: Pins,
     /// Why it is not being read: bits of [`hush`].
     pub hush: u8,
     /// Its socket is full: its backend is not being read.
@@ -156,6 +158,7 @@ impl Client {
             pending_by_name: false,
             pins: Pins::NONE,
             ends: Ends::default(),
+            left: Pins::NONE,
             hush: 0,
             congested: false,
             wants_fresh: false,

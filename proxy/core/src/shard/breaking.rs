@@ -71,7 +71,7 @@ impl Shard {
         // Weir's own question is as good as answered.
         let busy = !talk.settled() && !talk.only_asking();
         let transaction = busy || !talk.idle();
-        let state = !client.holds().is_empty() || drifted;
+        let state = !client.holds().is_empty() || drifted || self.leaves_state(client);
         if !busy && !transaction && !state && !talk.stray_ready() {
             return None;
         }
@@ -116,6 +116,7 @@ impl Shard {
     /// Rolls back and resets what nobody has; `frames` knows where its stream stands.
     pub(super) fn start_mending(&mut self, now: Now, id: ConnId, damage: Damage, frames: Frames) {
         let nonce = self.random_u64();
+        let (damage, chores) = self.chores(id, damage);
         let Some(backend) = self.backend(id) else {
             return;
         };
@@ -126,6 +127,11 @@ impl Shard {
                 frames,
             });
         } else {
+            backend.soiled = false;
+            if chores.reset_query.is_some() {
+                // Which statements it has closed is not known.
+                backend.held.doubt_all();
+            }
             // What is reset here is as new, whoever had it.
             if damage.state {
                 backend.used = Used::ByNobody;
@@ -133,7 +139,7 @@ impl Shard {
                 backend.holds = None;
                 backend.replaying = false;
             }
-            let (mend, bytes) = Mend::start(damage, nonce, frames);
+            let (mend, bytes) = Mend::start(damage, &chores, nonce, frames);
             backend.state = State::Mending(Box::new(mend));
             self.send(id, bytes);
         }

@@ -119,6 +119,8 @@ impl Shard {
             client.ends.doubt(read.ends);
             if read.discards {
                 client.ends.discard(read.pins);
+                // With it goes what an `init_query` has made.
+                client.left.add(Pins::of(PinReason::Discard));
             }
         }
     }
@@ -138,9 +140,13 @@ impl Shard {
     }
 
     pub(super) fn pin(&mut self, id: ConnId, fresh: Pins) {
+        let fresh = self.excuse(id, fresh);
         let Some(client) = self.client(id) else {
             return;
         };
+        if fresh.is_empty() {
+            return;
+        }
         // Its session remembers sequences from now on: nobody else's shall be among them.
         client.wants_fresh |= client.lent.is_none() && fresh.has(PinReason::Sequence);
         let first = client.pins.is_empty();

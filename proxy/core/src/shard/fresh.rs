@@ -31,13 +31,14 @@ impl Shard {
                 self.pin_for(id, PinReason::Sequence);
             }
         } else if !lent {
-            // Not in the transaction of what it asks for.
+            // Not in the transaction of what it asks for. Whether that pins or not, it must not be another's.
+            client.wants_fresh = true;
             self.learn_reader(&profile);
         }
     }
 
     /// The waiter has been struck from the queue and is to get this backend, which is neither idle nor lent now. Whether it is being
-    /// made fresh first.
+    /// made fresh, or asked for a sign of life, first.
     pub(super) fn freshen(
         &mut self,
         now: Now,
@@ -49,7 +50,8 @@ impl Shard {
         let used = self
             .backend(backend_id)
             .is_some_and(|b| !b.used.is_fresh_for(id));
-        if !wants || !used {
+        let reset = wants && used;
+        if !reset && !self.is_silent(now, group, backend_id) {
             return false;
         }
         if let Some(pool) = self.pool(group) {
@@ -67,15 +69,14 @@ impl Shard {
             backend.reserved = Some(waiter);
             backend.state = State::Parked;
         }
-        self.start_mending(
-            now,
-            backend_id,
-            Damage {
-                state: true,
-                ..Damage::default()
-            },
-            Frames::default(),
-        );
+        let damage = Damage {
+            state: reset,
+            ..Damage::default()
+        };
+        self.start_mending(now, backend_id, damage, Frames::default());
+        if !reset {
+            self.expect_sign_of_life(now, backend_id);
+        }
         true
     }
 

@@ -37,6 +37,10 @@ impl Shard {
             return None;
         }
         let backend = pool.take_idle(&profile, mark)?;
+        if self.is_silent(now, group, backend) {
+            self.shelve(backend);
+            return None;
+        }
         self.lend(now, id, backend, now);
         Some(backend)
     }
@@ -194,6 +198,7 @@ impl Shard {
         };
         backend.state = State::Lent(id);
         backend.used = backend.used.and_by(id);
+        backend.soiled = true;
         let backend_full = backend.congested;
         let Some(client) = self.client(id) else {
             return;
@@ -253,21 +258,28 @@ impl Shard {
         if held || !self.settle_settings(id, backend_id) {
             return self.maybe_drain_client(now, id);
         }
-        self.release(now, id, backend_id);
-        if doubtful {
-            // A Sync may or may not have been read as part of a COPY: nobody gets this backend before that is settled.
-            self.start_mending(now, backend_id, Damage::default(), Frames::default());
+        let state = self.release(now, id, backend_id);
+        if doubtful || state {
+            // A Sync may or may not have been read as part of a COPY, or something is left that is nobody else's business: nobody
+            // gets this backend before that is settled.
+            let damage = Damage {
+                state,
+                ..Damage::default()
+            };
+            self.start_mending(now, backend_id, damage, Frames::default());
         } else {
             self.give_back(now, backend_id);
         }
         self.maybe_drain_client(now, id);
     }
 
-    /// Separates a client from its backend, which is not idle yet.
-    fn release(&mut self, now: Now, id: ConnId, backend_id: ConnId) {
+    /// Separates a client from its backend, which is not idle yet. Whether it must be reset before anyone else has it.
+    fn release(&mut self, now: Now, id: ConnId, backend_id: ConnId) -> bool {
         let Some(client) = self.client(id) else {
-            return;
+            return false;
         };
+        let left = core::mem::take(&mut client.left);
+        let set = client.conversation.has_set();
         client.conversation.end_lend();
         client.lent = None;
         let gate = client.gate;
@@ -284,6 +296,7 @@ impl Shard {
         if let Some(identity) = identity {
             self.release_gate(now, &identity);
         }
+        (set || !left.is_empty()) && self.must_be_reset(backend_id, left, set)
     }
 
     /// The backend has no client any more.
@@ -303,13 +316,10 @@ impl Shard {
         }
         backend.state = State::Idle;
         backend.idle_since = now;
+        backend.heard_at = now;
         backend.deadline = None;
-        let (group, opened_at, profile) = (
-            backend.group,
-            backend.opened_at,
-            Arc::clone(&backend.profile),
-        );
-        let mark = backend.holds.as_ref().map_or(0, |s| s.mark());
+        let soiled = backend.soiled;
+        let (group, opened_at) = (backend.group, backend.opened_at);
         let lifetime = self
             .group(group)
             .and_then(|g| g.lending.connection_lifetime);
@@ -322,17 +332,33 @@ impl Shard {
             self.arm_backend(now, id);
             return;
         }
+        if soiled && self.is_reset_at_return(group) {
+            return self.start_mending(now, id, Damage::default(), Frames::default());
+        }
         if self.lend_reserved(now, id) || self.honour_recall(now, group, id) {
             return;
         }
-        let Some(pool) = self.pool(group) else { return };
-        pool.idle.push(Idle {
-            backend: id,
-            profile,
-            mark,
-        });
+        self.shelve(id);
         self.arm_backend(now, id);
         self.serve(now, group);
+    }
+}
+
+impl Shard {
+    /// Puts a backend among the idle ones, as the warmest.
+    fn shelve(&mut self, id: ConnId) {
+        let Some(backend) = self.backend(id) else {
+            return;
+        };
+        let (group, profile) = (backend.group, Arc::clone(&backend.profile));
+        let mark = backend.holds.as_ref().map_or(0, |s| s.mark());
+        if let Some(pool) = self.pool(group) {
+            pool.idle.push(Idle {
+                backend: id,
+                profile,
+                mark,
+            });
+        }
     }
 }
 

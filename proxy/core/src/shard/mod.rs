@@ -19,6 +19,7 @@ mod permits;
 mod states;
 mod stats;
 mod time;
+mod upkeep;
 mod words;
 
 use std::collections::{HashMap, VecDeque};

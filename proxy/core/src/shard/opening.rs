@@ -114,6 +114,7 @@ impl Shard {
             secret: Arc::clone(&user.secret),
             learned: self.learned.get(&profile.user).copied(),
             cached: self.cached.get(&profile.user).cloned(),
+            init_query: target.lending.upkeep.init_query.clone(),
         };
         let login = BackendLogin::new(identity, target.tls, self.random());
         let deadline = now.after(target.lending.connect_timeout);

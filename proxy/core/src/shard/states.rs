@@ -156,8 +156,7 @@ impl Shard {
             } else {
                 PinReason::ParameterChanged
             };
-            self.pin_for(id, reason);
-            return false;
+            return self.give_up_settings(id, backend_id, reason);
         }
         if client.heard != *drift {
             client.heard.clone_from(drift);
@@ -165,6 +164,23 @@ impl Shard {
         if !same(state, backend.holds.as_ref()) {
             backend.holds = state.map(Arc::clone);
         }
+        true
+    }
+
+    /// The session's settings are known to its backend alone: it keeps it, unless the operator does not want that; then they are lost to
+    /// it, and the backend is reset. Whether the backend may go.
+    fn give_up_settings(&mut self, id: ConnId, backend_id: ConnId, reason: PinReason) -> bool {
+        self.pin_for(id, reason);
+        let Some((Conn::Backend(backend), Conn::Client(client))) =
+            self.table.pair_mut(backend_id, id)
+        else {
+            return true;
+        };
+        if !client.pins.is_empty() {
+            return false;
+        }
+        client.conversation.forgive_settings();
+        client.heard.clone_from(&backend.drift);
         true
     }
 

@@ -49,6 +49,10 @@ pub struct Stats {
     pub replays_refused: u64,
     /// Sessions that were pinned, by [`crate::pins::PinReason`] number.
     pub pins: [u64; 32],
+    /// Times that `session_pinning_filters` kept a session from being pinned.
+    pub pins_excused: u64,
+    /// Times an idle backend was asked for a sign of life.
+    pub idle_checks: u64,
     /// Pins that ended while their sessions went on, by the same number.
     pub pins_ended: [u64; 32],
     /// Times a server was asked whether a session still has what it is pinned for.

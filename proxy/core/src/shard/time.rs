@@ -259,6 +259,7 @@ impl Shard {
                 "connect_timeout reached before the login was done".to_owned(),
             ),
             State::Leaving => self.left(now, id),
+            State::Mending(ref mend) if mend.is_check() => self.no_sign_of_life(now, id),
             State::Breaking(_) | State::Mending(_) => {
                 self.close_backend(now, id, "could not be mended in time")
             }

@@ -16,7 +16,7 @@ pub use postgres::familiar::Familiar;
 pub use postgres::frames::Frames;
 pub use postgres::greeting::{goodbye, greeting};
 pub use postgres::ledger::{SessionState, explains, write_replay};
-pub use postgres::mend::{Damage, Mend, Mended};
+pub use postgres::mend::{Chores, Damage, Mend, Mended};
 pub use postgres::messages::{parameter_status, parse_parameter_status as parse_parameter};
 pub use postgres::question::write_question;
 pub use postgres::quiet::{Heard, Quiet};

@@ -3,7 +3,8 @@
 use weir_core::auth::ClientAuthMethod;
 use weir_core::ids::GroupId;
 use weir_core::limits;
-use weir_core::settings::{ClientTls, TargetTls};
+use weir_core::pins::PinReason;
+use weir_core::settings::{ClientTls, TargetTls, Upkeep};
 
 use super::*;
 
@@ -36,6 +37,14 @@ fn the_least_file_has_every_default() {
         Some(limits::CONNECTION_LIFETIME_DEFAULT)
     );
     assert_eq!(lending.connect_timeout, limits::CONNECT_TIMEOUT_DEFAULT);
+    let idle_check = Some(limits::SERVER_IDLE_CHECK_DEFAULT);
+    assert_eq!(
+        lending.upkeep,
+        Upkeep {
+            server_idle_check: idle_check,
+            ..Upkeep::default()
+        }
+    );
     let group = &settings.groups[0];
     assert_eq!(
         (&*group.name, &*group.address, &*group.database),
@@ -68,9 +77,22 @@ fn every_key(home: &Home) -> String {
          [[target_groups]]\nname = \"two\"\nengine = \"postgresql\"\nhost = \"::1\"\nport = 5433\ndatabase = \"d\"\n\
          target_tls = \"verify-full\"\ntarget_ca = \"{certificate}\"\nwarm_user = \"b\"\nmin_connection_pool_size = 2\n\
          max_connection_pool_size = 1000\nidle_timeout = 1\nborrow_timeout = 0.5\nmax_borrowed_connections = 4\n\
-         connection_lifetime = 0\nconnect_timeout = 0.1\n\
+         connection_lifetime = 0\nconnect_timeout = 0.1\ninit_query = \"SET a.b = 1\"\nreset_query = \"DISCARD ALL\"\n\
+         server_idle_check = 0\nsession_pinning_filters = [\"EXCLUDE_VARIABLE_SETS\", \"EXCLUDE_SEQUENCE\"]\n\
          [[users]]\nname = \"a\"\npassword = \"x\"\n[[users]]\nname = \"b\"\npassword_file = \"password\"\n"
     )
+}
+
+fn check_upkeep(upkeep: &Upkeep) {
+    assert_eq!(upkeep.init_query.as_deref(), Some("SET a.b = 1"));
+    assert_eq!(upkeep.reset_query.as_deref(), Some("DISCARD ALL"));
+    assert_eq!(upkeep.server_idle_check, None);
+    let named = [
+        PinReason::Setting,
+        PinReason::ParameterChanged,
+        PinReason::Sequence,
+    ];
+    assert!(upkeep.unpinned.iter().eq(named));
 }
 
 #[test]
@@ -104,6 +126,7 @@ fn every_key_is_taken_over() {
         (GroupId(1), ClientAuthMethod::Md5)
     );
     assert_eq!(config.listeners[0].self_made, None);
+    check_upkeep(&settings.groups[1].lending.upkeep);
     let group = &settings.groups[1];
     assert_eq!(
         (&*group.name, &*group.address, &*group.database),

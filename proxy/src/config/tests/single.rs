@@ -27,6 +27,14 @@ fn bad_values(kind: Kind) -> Vec<String> {
             "6432",
             "\"127.0.0.1:70000\"",
         ]),
+        Kind::Query => texts(&[
+            "\"\"",
+            "\" \"",
+            "7",
+            "\"a\\u0000b\"",
+            &format!("\"{}\"", "q".repeat(5000)),
+        ]),
+        Kind::List { .. } => texts(&["\"EXCLUDE_VARIABLE_SETS\"", "7", "[1]", "[[\"a\"]]"]),
         Kind::Path | Kind::Variable => texts(&["\"\"", "7", "\"a\\u0000b\""]),
         Kind::Secret => texts(&[
             "\"\"",

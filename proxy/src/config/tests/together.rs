@@ -63,6 +63,33 @@ fn values_must_go_together() {
 }
 
 #[test]
+fn pinning_filters_are_known_by_name_and_those_that_leak_warn() {
+    let home = Home::new("filters");
+    let host = "host = \"127.0.0.1\"\n";
+    let with = |list: &str| {
+        changed(
+            &home,
+            host,
+            &format!("{host}session_pinning_filters = {list}\n"),
+        )
+    };
+    one_error(
+        &with("[\"EXCLUDE_LISTEN\", \"EXCLUDE_SETS\"]"),
+        &["5: target_groups.session_pinning_filters", "EXCLUDE_SETS"],
+    );
+    one_error(
+        &with("[\"EXCLUDE_RANDOM_SEED\"]"),
+        &["no reset takes a seed back"],
+    );
+    let warned = with("[\"EXCLUDE_UNKNOWN_CODE\", \"EXCLUDE_LISTEN\"]");
+    let leaks = shown(&warned.warnings)
+        .iter()
+        .filter(|w| w.contains("other clients may see it"))
+        .count();
+    assert_eq!((leaks, errors(&warned).len()), (1, 0), "{warned:?}");
+}
+
+#[test]
 fn plain_text_is_for_loopback_and_warns() {
     let home = Home::new("plain");
     let listen = "listen = \"127.0.0.1:6432\"\n";

@@ -18,6 +18,7 @@ mod statements;
 mod stop;
 mod streams;
 mod targets;
+mod upkeep;
 mod vanish;
 
 use std::time::{Duration, Instant};
@@ -28,7 +29,7 @@ use crate::case::Case;
 
 /// Every case.
 pub fn all() -> impl Iterator<Item = &'static Case> {
-    let groups: [&[Case]; 19] = [
+    let groups: [&[Case]; 20] = [
         drivers::CASES,
         languages::CASES,
         rust_driver::CASES,
@@ -40,6 +41,7 @@ pub fn all() -> impl Iterator<Item = &'static Case> {
         lending::CASES,
         clients::CASES,
         overtime::CASES,
+        upkeep::CASES,
         crowd::CASES,
         vanish::CASES,
         cancel::CASES,

@@ -188,6 +188,19 @@ impl Conversation {
         self.exchange.ledger.as_ref().is_some_and(|l| l.is_lost())
     }
 
+    /// The session has set something, now or before.
+    #[must_use]
+    pub fn has_set(&self) -> bool {
+        self.exchange.ledger.is_some()
+    }
+
+    /// The backend is about to be reset: what of the session's settings can't be followed is given up.
+    pub fn forgive_settings(&mut self) {
+        if let Some(ledger) = &mut self.exchange.ledger {
+            ledger.forgive();
+        }
+    }
+
     /// The backend is about to go: what the session has set becomes its state. The server reports `known`, but for `drift`.
     pub fn settle_settings(&mut self, known: &Parameters, drift: &Parameters) {
         if let Some(ledger) = &mut self.exchange.ledger {

@@ -315,11 +315,28 @@ pub fn server_unreachable(group: &str) -> ClientError {
     .hint("Try again; the cause is in weir's log.")
 }
 
+/// The target group's `init_query` does not run; `why` is the server's word.
+#[must_use]
+pub fn init_query_failed(why: &str) -> ClientError {
+    ClientError::fatal(
+        "F0000",
+        "the init_query of weir's target group failed on a new database connection",
+    )
+    .detail(format!("The server said: {why}."))
+    .hint("Have the operator correct init_query; every user that connects must be able to run it.")
+}
+
+/// Whether an error is about the state of the server, not about what was asked of it: classes 08, 53, 55, 57 and 58.
+#[must_use]
+pub fn may_pass(code: &str) -> bool {
+    matches!(code.get(..2), Some("08" | "53" | "55" | "57" | "58"))
+}
+
 /// Whether an error at login is against this very client (its database, a parameter, its role), so that waiting can't cure it:
-/// classes 0A, 22, 28, 3D and 42, and a server that does not know a parameter.
+/// classes 0A, 22, 28, 3D and 42, a server that does not know a parameter, and an `init_query` that fails.
 #[must_use]
 pub fn is_against_client(code: &str) -> bool {
-    matches!(code.get(..2), Some("0A" | "22" | "28" | "3D" | "42"))
+    matches!(code.get(..2), Some("0A" | "22" | "28" | "3D" | "42" | "F0"))
 }
 
 /// The server broke the protocol; the backend was closed.
@@ -361,6 +378,7 @@ mod tests {
             transaction_timeout(Duration::from_secs(5)),
             server_lost(),
             server_unreachable("x"),
+            init_query_failed("42601: x"),
             server_protocol_violation(),
         ]
     }

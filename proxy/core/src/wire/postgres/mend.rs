@@ -3,6 +3,9 @@
 //! How many answers a server still owes is not always known (a Sync that it may or may not have read as part of a COPY).
 //! So mending does not count: it asks for a row that only it can have asked for, and believes nothing before it has come.
 
+use std::collections::VecDeque;
+use std::sync::Arc;
+
 use super::frames::{Frames, Malformed};
 use super::messages::{self, ErrorFields};
 
@@ -15,6 +18,15 @@ pub struct Damage {
     pub transaction: bool,
     /// The session may hold state.
     pub state: bool,
+}
+
+/// What the operator wants to be run.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Chores {
+    /// What every returned backend runs.
+    pub reset_query: Option<Arc<str>>,
+    /// What every new session runs.
+    pub init_query: Option<Arc<str>>,
 }
 
 /// How a mending goes.
@@ -33,17 +45,40 @@ pub struct Mend {
     frames: Frames,
     proof: [u8; 16],
     proven: bool,
-    reset_wanted: bool,
-    reset_done: bool,
+    /// What has been sent behind the proof and is not answered yet.
+    steps: VecDeque<Step>,
+    /// Nothing is mended: the server is asked for a sign of life.
+    check: bool,
     /// The last answer has come, but an asynchronous message behind it has not ended.
     ended: bool,
+}
+
+/// A request of a mending whose failure makes it hopeless.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Step {
+    Proof,
+    ResetQuery,
+    Discard,
+    InitQuery,
+}
+
+impl Step {
+    const fn failed(self) -> &'static str {
+        match self {
+            Step::Proof => "the proof failed",
+            Step::ResetQuery => "the server refused reset_query",
+            Step::Discard => "the reset failed",
+            Step::InitQuery => "the server refused init_query",
+        }
+    }
 }
 
 impl Mend {
     /// Starts mending; the bytes are to be sent to the backend. `nonce` must not be guessable by a client; `frames` knows
     /// where the server's stream stands.
     #[must_use]
-    pub fn start(damage: Damage, nonce: u64, frames: Frames) -> (Mend, Vec<u8>) {
+    pub fn start(damage: Damage, chores: &Chores, nonce: u64, frames: Frames) -> (Mend, Vec<u8>) {
+        let mut steps = VecDeque::from([Step::Proof]);
         let proof = hex(nonce);
         let mut out = Vec::with_capacity(160);
         if damage.busy {
@@ -58,18 +93,33 @@ impl Mend {
             &mut out,
             &format!("SELECT '{}'", String::from_utf8_lossy(&proof)),
         );
+        if let Some(text) = &chores.reset_query {
+            messages::query(&mut out, text);
+            steps.push_back(Step::ResetQuery);
+        }
         if damage.state {
             messages::query(&mut out, "DISCARD ALL");
+            steps.push_back(Step::Discard);
+        }
+        if let Some(text) = &chores.init_query {
+            messages::query(&mut out, text);
+            steps.push_back(Step::InitQuery);
         }
         let mend = Mend {
             frames,
             proof,
             proven: false,
-            reset_wanted: damage.state,
-            reset_done: false,
+            check: damage == Damage::default() && steps.len() == 1,
+            steps,
             ended: false,
         };
         (mend, out)
+    }
+
+    /// Nothing is mended: the server is asked for a sign of life.
+    #[must_use]
+    pub fn is_check(&self) -> bool {
+        self.check
     }
 
     /// Reads what the backend answers. `on_parameter` hears of reported parameters.
@@ -111,19 +161,29 @@ impl Mend {
             b'E' if ErrorFields::parse(body).ends_session() => {
                 Mended::Hopeless("the server ended the session")
             }
-            b'E' if self.proven => Mended::Hopeless("the reset failed"),
+            b'E' if self.proven => {
+                let step = self.steps.front().copied().unwrap_or(Step::Discard);
+                Mended::Hopeless(step.failed())
+            }
             b'D' if !self.proven => {
                 // One column: int16 count, int32 length, text.
                 self.proven = body.get(..6) == Some(&[0, 1, 0, 0, 0, 16])
                     && body.get(6..) == Some(&self.proof);
                 Mended::NotYet
             }
-            b'C' if self.proven && body == b"DISCARD ALL\0" => {
-                self.reset_done = true;
-                Mended::NotYet
-            }
             b'Z' if self.proven && body != b"I" => Mended::Hopeless("still in a transaction"),
-            b'Z' if self.proven && (self.reset_done || !self.reset_wanted) => Mended::Clean,
+            b'Z' if self.proven => {
+                self.steps.pop_front();
+                if self.steps.is_empty() {
+                    Mended::Clean
+                } else {
+                    Mended::NotYet
+                }
+            }
+            // A query of the operator's that waits for data: nobody has any.
+            b'G' | b'H' | b'W' if self.proven => {
+                Mended::Hopeless("a COPY in reset_query or init_query")
+            }
             _ => Mended::NotYet,
         }
     }
@@ -156,7 +216,10 @@ mod tests {
     const DISCARDED: &[u8] = b"C\0\0\0\x10DISCARD ALL\0";
 
     fn mend(damage: Damage) -> Mend {
-        Mend::start(damage, 0x0123_4567_89ab_cdef, Frames::default()).0
+        mend_with(damage, &Chores::default()).0
+    }
+    fn mend_with(damage: Damage, chores: &Chores) -> (Mend, Vec<u8>) {
+        Mend::start(damage, chores, 0x0123_4567_89ab_cdef, Frames::default())
     }
     fn answer(parts: &[&[u8]]) -> Vec<u8> {
         parts.concat()
@@ -213,6 +276,60 @@ mod tests {
             READY,
         ]);
         assert!(matches!(m.feed(&bad, &mut |_, _| {}), Mended::Hopeless(_)));
+    }
+
+    #[test]
+    fn the_operators_queries_are_answered_one_by_one_and_named_when_they_fail() {
+        let chores = Chores {
+            reset_query: Some("RESET ALL".into()),
+            init_query: Some("SET work_mem = '8MB'; SELECT f()".into()),
+        };
+        let (mut m, sent) = mend_with(
+            Damage {
+                state: true,
+                ..Damage::default()
+            },
+            &chores,
+        );
+        let sent = String::from_utf8_lossy(&sent);
+        let at = |text: &str| sent.find(text).unwrap();
+        assert!(at("RESET ALL") < at("DISCARD ALL") && at("DISCARD ALL") < at("SET work_mem"));
+        assert!(!m.is_check() && mend(Damage::default()).is_check());
+        let proof = answer(&[&row(b"0123456789abcdef"), SELECTED, READY]);
+        let reset = b"C\0\0\0\x0aRESET\0".as_slice();
+        let set = b"C\0\0\0\x08SET\0".as_slice();
+        for part in [
+            &proof[..],
+            reset,
+            READY,
+            DISCARDED,
+            READY,
+            set,
+            &row(b"1"),
+            SELECTED,
+        ] {
+            assert_eq!(m.feed(part, &mut |_, _| {}), Mended::NotYet);
+        }
+        assert_eq!(m.feed(READY, &mut |_, _| {}), Mended::Clean);
+        let error = b"E\0\0\0\x0cSERROR\0\0".as_slice();
+        for (before, named) in [
+            (vec![], "reset_query"),
+            (vec![reset, READY], "the reset failed"),
+            (vec![reset, READY, DISCARDED, READY], "init_query"),
+        ] {
+            let (mut m, _) = mend_with(
+                Damage {
+                    state: true,
+                    ..Damage::default()
+                },
+                &chores,
+            );
+            let said = answer(&[&proof, &before.concat(), error]);
+            let Mended::Hopeless(why) = m.feed(&said, &mut |_, _| {}) else {
+                panic!("{named} failed and nothing came of it")
+            };
+            assert!(why.contains(named), "{why}");
+        }
     }
 
     #[test]

@@ -9,6 +9,7 @@ mod tests;
 use std::sync::Arc;
 
 use super::backend_proof::{BackendProof, Turn};
+use super::errors;
 use super::intake::{Intake, Packet, Shape};
 use super::messages::{self, ErrorFields};
 use super::startup::Parameters;
@@ -32,6 +33,8 @@ pub struct BackendIdentity {
     pub learned: Option<[u8; 32]>,
     /// What [`BackendLogin::keys_used`] gave after an earlier login with the same `secret`.
     pub cached: Option<KeyEntry>,
+    /// Statements that the new session runs before it is ready.
+    pub init_query: Option<Arc<str>>,
 }
 
 impl core::fmt::Debug for BackendIdentity {
@@ -105,6 +108,7 @@ pub struct BackendLogin {
     intake: Intake,
     proof: BackendProof,
     hello: ServerHello,
+    init_query: Option<Arc<str>>,
     state: State,
 }
 
@@ -120,6 +124,8 @@ enum State {
     Proving,
     /// Between AuthenticationOk and ReadyForQuery.
     Settling,
+    /// Between the first ReadyForQuery and that of `init_query`.
+    Preparing,
     Over,
 }
 
@@ -140,6 +146,7 @@ impl BackendLogin {
             secret,
             learned,
             cached,
+            init_query,
         } = identity;
         BackendLogin {
             proof: BackendProof::new(Arc::clone(&user), secret, learned, cached, nonce),
@@ -151,6 +158,7 @@ impl BackendLogin {
             end_point: None,
             intake: Intake::default(),
             hello: ServerHello::default(),
+            init_query,
             state: State::Unstarted,
         }
     }
@@ -199,7 +207,7 @@ impl BackendLogin {
     pub fn next(&mut self, bytes: &[u8], used: &mut usize) -> BackendStep {
         match self.state {
             State::AskedSsl => self.ssl_answer(bytes, used),
-            State::Proving | State::Settling => self.messages(bytes, used),
+            State::Proving | State::Settling | State::Preparing => self.messages(bytes, used),
             State::Unstarted | State::StartingTls if *used < bytes.len() => {
                 self.fail("the server sent bytes out of turn")
             }
@@ -267,6 +275,7 @@ impl BackendLogin {
         let body = packet.get(5..).unwrap_or(&[]);
         match (tag, self.state) {
             (b'N', _) => None,
+            (b'E', State::Preparing) => Some(self.init_failed(&packet)),
             (b'E', _) => Some(self.server_error(packet)),
             (b'R', State::Proving) => {
                 let turn = self
@@ -274,9 +283,10 @@ impl BackendLogin {
                     .request(body, self.encrypted, self.end_point.as_deref());
                 self.act(turn)
             }
-            (b'S', State::Settling) => self.parameter_status(body),
+            (b'S', State::Settling | State::Preparing) => self.parameter_status(body),
             (b'K', State::Settling) => self.backend_key(body),
-            (b'Z', State::Settling) => Some(self.ready(body)),
+            (b'Z', State::Settling | State::Preparing) => Some(self.ready(body)),
+            (b'T' | b'D' | b'C' | b'I', State::Preparing) => None,
             (b'v', State::Proving) => Some(self.fail("the server does not speak protocol 3.0")),
             _ => {
                 let shown = char::from(tag).escape_default();
@@ -337,7 +347,16 @@ impl BackendLogin {
 
     fn ready(&mut self, body: &[u8]) -> BackendStep {
         if body != [messages::STATUS_IDLE] {
-            return self.fail("the server was not idle at the end of the login");
+            return self.fail(match self.state {
+                State::Preparing => "init_query has left a transaction open: end it in init_query, or take its BEGIN out",
+                _ => "the server was not idle at the end of the login",
+            });
+        }
+        if let Some(text) = self.init_query.take() {
+            self.state = State::Preparing;
+            let mut out = Vec::new();
+            messages::query(&mut out, &text);
+            return BackendStep::Send(out);
         }
         self.state = State::Over;
         BackendStep::Ready(Box::new(core::mem::take(&mut self.hello)))
@@ -355,6 +374,24 @@ impl BackendLogin {
                 fields.summary()
             ),
             server_error: Some(packet),
+        }
+    }
+
+    /// Clients hear of it, unless it is the server that is not well.
+    fn init_failed(&mut self, packet: &[u8]) -> BackendStep {
+        self.state = State::Over;
+        let fields = ErrorFields::parse(packet.get(5..).unwrap_or(&[]));
+        let error = errors::init_query_failed(&fields.summary());
+        let passing = errors::may_pass(&fields.code);
+        BackendStep::Failed {
+            reason: format!(
+                "init_query has failed for \"{}\" in \"{}\": {}",
+                self.user,
+                self.database,
+                fields.summary()
+            ),
+            code: (!passing).then(|| error.code.to_owned()),
+            server_error: (!passing).then(|| error.to_bytes()),
         }
     }
 

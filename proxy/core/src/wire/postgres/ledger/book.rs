@@ -101,6 +101,14 @@ impl Ledger {
         };
     }
 
+    /// The backend is about to be reset: what was settled last is all that the session has.
+    pub fn forgive(&mut self) {
+        *self = Ledger {
+            state: self.state.take(),
+            ..Ledger::default()
+        };
+    }
+
     // ---- what the client sends -----------------------------------------------------------------------------------
 
     /// A request was sent.

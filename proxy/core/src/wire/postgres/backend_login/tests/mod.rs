@@ -19,6 +19,7 @@ fn identity(secret: UserSecret) -> BackendIdentity {
         secret: Arc::new(secret),
         learned: None,
         cached: None,
+        init_query: None,
     }
 }
 
