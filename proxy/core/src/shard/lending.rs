@@ -7,7 +7,7 @@ use crate::backend::State;
 use crate::ids::{ConnId, GroupId, Now};
 use crate::limits::QUEUE_SKIPS_MAX;
 use crate::pool::{Idle, Waiter};
-use crate::profile::Known;
+use crate::profile::{Known, Profile};
 use crate::session::{AtGate, Client, Phase, hush};
 use crate::wire::{Damage, Frames};
 
@@ -303,6 +303,51 @@ impl Shard {
     pub(super) fn unlend(&mut self, backend_id: ConnId) {
         self.stats.backends_lent = self.stats.backends_lent.saturating_sub(1);
         self.pause(backend_id, false);
+    }
+
+    /// A backend has just been opened, or has come from another shard. Before it goes where it may have been called to it serves one of those
+    /// for whom it came: else shards that want other profiles would pass a last permit round for ever, and none would be served.
+    pub(super) fn arrived(&mut self, now: Now, id: ConnId) {
+        if !self.serve_with(now, id) {
+            self.give_back(now, id);
+        }
+    }
+
+    fn serve_with(&mut self, now: Now, id: ConnId) -> bool {
+        let Some(backend) = self.backend(id) else {
+            return false;
+        };
+        let (group, profile) = (backend.group, Arc::clone(&backend.profile));
+        let Some(at) = self.waiter_of(group, &profile) else {
+            return false;
+        };
+        let Some(waiter) = self.pool(group).and_then(|p| p.queue.remove(at)) else {
+            return false;
+        };
+        if at == 0
+            && let Some(pool) = self.pool(group)
+        {
+            pool.skips = 0;
+            pool.unanswered_since = None;
+        }
+        let since = self.end_wait(now, group, waiter.client);
+        self.lend(now, waiter.client, id, since);
+        true
+    }
+
+    /// The place in the queue of the first who waits for a backend of this profile.
+    fn waiter_of(&self, group: GroupId, profile: &Arc<Profile>) -> Option<usize> {
+        let queue = &self.pools.get(usize::from(group.0))?.queue;
+        queue.iter().take(LOOK_AHEAD).position(|waiter| {
+            let Some(Conn::Client(client)) = self.table.get(waiter.client) else {
+                return false;
+            };
+            let same = client
+                .profile
+                .as_ref()
+                .is_some_and(|p| Arc::ptr_eq(p, profile));
+            same && matches!(client.phase, Phase::Ready) && self.is_waiting(*waiter)
+        })
     }
 
     /// A clean backend that nobody has: to the next who waits, to another shard, or among the idle ones.

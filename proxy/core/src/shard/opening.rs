@@ -245,7 +245,7 @@ impl Shard {
         if news {
             self.spread_news(&profile, &known);
         }
-        self.give_back(now, id);
+        self.arrived(now, id);
     }
 
     /// A backend could not be opened. What the server says against this very client (its database, a parameter, its role) is told to
