@@ -187,6 +187,10 @@ pub const TARGET_ADDRESSES_MAX: usize = 32;
 
 /// Lines of one event kind a second; the rest is counted and told as one line, so that a storm can't fill the disk.
 pub const LOG_LINES_PER_SECOND: u32 = 50;
+/// Bytes of a statement's shape in a log line.
+pub const STATEMENT_SHAPE_MAX: usize = 160;
+/// Users with databases that pins are counted for by name; those that come later are counted together.
+pub const PIN_TENANTS_MAX: usize = 200;
 /// Lines that wait for the log writer; more are dropped and counted, because a shard never waits.
 pub const LOG_QUEUE_MAX: usize = 4096;
 /// Bytes of one value in a log line; the rest is cut off.

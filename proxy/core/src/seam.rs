@@ -19,7 +19,7 @@ use crate::backend::MovedBackend;
 use crate::ids::{ConnId, GroupId, ShardId};
 use crate::pins::PinReason;
 use crate::pool::gate::{GateWord, Identity};
-use crate::profile::ProfileNews;
+use crate::profile::{Profile, ProfileNews};
 use crate::settings::Settings;
 
 /// What happened.
@@ -274,7 +274,7 @@ pub enum Mail {
     Gate(Identity, GateWord),
 }
 
-/// Something to log and count. Text fields hold no secrets and no statement text.
+/// Something to log and count. Text fields hold no secrets; of statements their shape alone.
 #[derive(Clone, PartialEq, Debug)]
 pub enum Trace {
     /// A client is logged in.
@@ -308,6 +308,10 @@ pub enum Trace {
         conn: ConnId,
         /// Why.
         reason: PinReason,
+        /// Its user and database.
+        profile: Option<Arc<Profile>>,
+        /// What it asked for, without its literals; `None`: it was seen on its server, or could not be read.
+        statement: Option<Box<str>>,
     },
     /// A pin has ended while its session goes on.
     Unpinned {
@@ -315,6 +319,8 @@ pub enum Trace {
         conn: ConnId,
         /// Why it was pinned.
         reason: PinReason,
+        /// Its user and database.
+        profile: Option<Arc<Profile>>,
         /// For how long.
         held: core::time::Duration,
     },

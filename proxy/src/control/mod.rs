@@ -25,6 +25,7 @@ pub use descriptors::descriptors;
 use crate::config::{Config, Keep, LogLevel, Source};
 use crate::observe::log::Log;
 use crate::observe::metrics::Numbers;
+use crate::observe::pins::PinBook;
 use crate::observe::trace::LogSink;
 use crate::shell::{self, IoChoice, ListenerSetup, Running, ShellSetup, TargetAddresses};
 
@@ -50,6 +51,7 @@ struct Control {
     keep: RefCell<Option<Keep>>,
     running: Running,
     targets: TargetAddresses,
+    pins: PinBook,
     draining: Cell<bool>,
     reload_failures: Cell<u64>,
 }
@@ -95,7 +97,8 @@ async fn live(setup: Setup, uring: bool) -> Result<(), String> {
         names::first(&setup.config.groups, &setup.log).await,
     ));
     say_certificate(&setup);
-    let running = start_shards(&setup, &targets)?;
+    let pins = PinBook::default();
+    let running = start_shards(&setup, &targets, &pins)?;
     let control = Rc::new(Control {
         log: setup.log,
         source: setup.source,
@@ -103,6 +106,7 @@ async fn live(setup: Setup, uring: bool) -> Result<(), String> {
         keep: RefCell::new(Some(setup.keep)),
         running,
         targets,
+        pins,
         draining: Cell::new(false),
         reload_failures: Cell::new(0),
     });
@@ -162,7 +166,11 @@ fn listen_for_metrics(address: std::net::SocketAddr) -> Result<TcpListener, Stri
     })
 }
 
-fn start_shards(setup: &Setup, targets: &TargetAddresses) -> Result<Running, String> {
+fn start_shards(
+    setup: &Setup,
+    targets: &TargetAddresses,
+    pins: &PinBook,
+) -> Result<Running, String> {
     let config = &setup.config;
     let groups = config
         .settings
@@ -181,7 +189,7 @@ fn start_shards(setup: &Setup, targets: &TargetAddresses) -> Result<Running, Str
         settings: Arc::new(config.settings.clone()),
         tls: config.tls.clone(),
         targets: targets.clone(),
-        sink: Arc::new(LogSink::new(setup.log.clone(), groups)),
+        sink: Arc::new(LogSink::new(setup.log.clone(), pins.clone(), groups)),
         mock_secret: setup.keep.mock_secret(),
     })
     .map_err(|error| error.to_string())
@@ -249,6 +257,7 @@ impl Control {
                 .iter()
                 .map(|g| (g.name.to_string(), g.lending.max_connection_pool_size))
                 .collect(),
+            pins: self.pins.clone(),
             max_clients: config.settings.max_client_connections,
         }
     }

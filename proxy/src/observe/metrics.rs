@@ -8,6 +8,7 @@ use weir_core::pins::PinReason;
 use weir_core::shard::Stats;
 
 use super::escape;
+use super::pins::PinBook;
 use crate::shell::IoStats;
 
 /// What a page is made from.
@@ -29,6 +30,8 @@ pub struct Numbers {
     pub target_addresses: Vec<(String, usize)>,
     /// Limits by target group: name and `max_connection_pool_size`.
     pub pool_sizes: Vec<(String, u32)>,
+    /// Pins by user and database.
+    pub pins: PinBook,
     /// `max_client_connections`.
     pub max_clients: u32,
 }
@@ -202,6 +205,8 @@ pub fn page(numbers: &Numbers) -> String {
     }
     add_borrow_wait(&mut page, &numbers.stats);
     add_pins(&mut page, &numbers.stats);
+    add_pin_times(&mut page, &numbers.stats);
+    numbers.pins.write(&mut page);
     add_process(&mut page, numbers);
     page
 }
@@ -286,6 +291,28 @@ fn add_pins(page: &mut String, shards: &[Stats]) {
     }
 }
 
+fn add_pin_times(page: &mut String, shards: &[Stats]) {
+    head(
+        page,
+        "pinned_seconds_total",
+        "counter",
+        "Time that sessions were pinned, by reason; counted when a pin ends or its session does.",
+    );
+    for reason in PinReason::ALL {
+        let time = |s: &Stats| s.pins_held_ns.get(*reason as usize).copied().unwrap_or(0);
+        let sum = shards
+            .iter()
+            .fold(0u64, |sum, s| sum.saturating_add(time(s)));
+        let _ = writeln!(
+            page,
+            "weir_pinned_seconds_total{{reason=\"{}\"}} {}.{:03}",
+            reason.name(),
+            sum / 1_000_000_000,
+            sum / 1_000_000 % 1000
+        );
+    }
+}
+
 fn add_process(page: &mut String, numbers: &Numbers) {
     head(
         page,
@@ -357,15 +384,27 @@ mod tests {
             clients: 3,
             backends_lent: 1,
             borrow_wait_ns: 1_500_000_000,
+            replays: 5,
+            replays_refused: 1,
             ..Stats::default()
         };
         one.pins[PinReason::Setting as usize] = 2;
+        one.pins_held_ns[PinReason::Listen as usize] = 61_002_000_000;
         let two = Stats {
             clients: 4,
             borrow_wait_ns: 1,
             ..Stats::default()
         };
+        let pins = PinBook::default();
+        let profile = weir_core::profile::Profile {
+            group: weir_core::ids::GroupId(0),
+            user: "u".into(),
+            database: "d".into(),
+            parameters: std::sync::Arc::default(),
+        };
+        pins.count(&profile, PinReason::Load);
         Numbers {
+            pins,
             stats: vec![one, two],
             io_stats: vec![
                 IoStats {
@@ -392,6 +431,11 @@ mod tests {
             "weir_borrow_wait_seconds_total 1.500000001",
             "weir_pins_total{reason=\"setting\"} 2",
             "weir_pins_total{reason=\"load\"} 0",
+            "weir_pinned_seconds_total{reason=\"listen\"} 61.002",
+            "weir_pinned_seconds_total{reason=\"load\"} 0.000",
+            "weir_tenant_pins_total{user=\"u\",database=\"d\",reason=\"load\"} 1",
+            "weir_replays_total 5",
+            "weir_replays_refused_total 1",
             "weir_io_backend{io=\"epoll\"} 1",
             "weir_shards 2",
             "weir_max_connection_pool_size{group=\"a\\\"b\"} 7",

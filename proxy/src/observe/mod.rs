@@ -5,5 +5,6 @@ mod escape;
 mod limit;
 pub mod log;
 pub mod metrics;
+pub mod pins;
 mod time;
 pub mod trace;

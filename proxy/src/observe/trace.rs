@@ -3,15 +3,18 @@
 use std::fmt;
 
 use weir_core::ids::{ConnId, GroupId};
+use weir_core::profile::Profile;
 use weir_core::seam::Trace;
 
 use super::log::{Log, Value};
+use super::pins::PinBook;
 use crate::config::LogLevel;
 use crate::report::{Level, Sink};
 
 /// Turns reports of shards into log lines.
 pub struct LogSink {
     log: Log,
+    pins: PinBook,
     /// Names of the groups, by [`GroupId`]; a group keeps its place and name while weir runs.
     groups: Vec<String>,
 }
@@ -25,10 +28,17 @@ impl fmt::Display for Name {
     }
 }
 
+fn tenant(profile: &Profile) -> [(&'static str, Value<'_>); 2] {
+    [
+        ("user", (&*profile.user).into()),
+        ("database", (&*profile.database).into()),
+    ]
+}
+
 impl LogSink {
     /// `groups` are the names by place.
-    pub fn new(log: Log, groups: Vec<String>) -> LogSink {
-        LogSink { log, groups }
+    pub fn new(log: Log, pins: PinBook, groups: Vec<String>) -> LogSink {
+        LogSink { log, pins, groups }
     }
 
     fn client(
@@ -47,13 +57,31 @@ impl LogSink {
         use LogLevel::{Info, Warn};
         let name = |conn: &ConnId| Name(shard, *conn);
         match trace {
-            Trace::Pinned { conn, reason } => {
-                let more = [("reason", reason.name().into())];
+            Trace::Pinned {
+                conn,
+                reason,
+                profile,
+                statement,
+            } => {
+                let mut more = vec![("reason", reason.name().into())];
+                if let Some(profile) = profile {
+                    self.pins.count(profile, *reason);
+                    more.extend(tenant(profile));
+                }
+                if let Some(statement) = statement {
+                    more.push(("statement", (&**statement).into()));
+                }
                 self.client(Info, "client_pinned", &name(conn), &more);
             }
-            Trace::Unpinned { conn, reason, held } => {
+            Trace::Unpinned {
+                conn,
+                reason,
+                profile,
+                held,
+            } => {
                 let held = format!("{:.3}s", held.as_secs_f64());
-                let more = [("reason", reason.name().into()), ("held", (&held).into())];
+                let mut more = vec![("reason", reason.name().into()), ("held", (&held).into())];
+                more.extend(profile.iter().flat_map(|p| tenant(p)));
                 self.client(Info, "client_unpinned", &name(conn), &more);
             }
             Trace::OverLimit {
@@ -172,14 +200,28 @@ mod tests {
         generation: 1,
     };
 
+    fn profile() -> std::sync::Arc<Profile> {
+        std::sync::Arc::new(Profile {
+            group: GroupId(0),
+            user: "u".into(),
+            database: "d".into(),
+            parameters: std::sync::Arc::default(),
+        })
+    }
+
     fn line(trace: &Trace) -> String {
         let captured = Captured::new(LogFormat::Text);
-        LogSink::new(captured.log.clone(), vec!["main".to_owned()]).trace(2, trace);
+        LogSink::new(
+            captured.log.clone(),
+            PinBook::default(),
+            vec!["main".to_owned()],
+        )
+        .trace(2, trace);
         captured.said()
     }
 
     #[test]
-    fn every_close_refusal_and_pin_has_a_line_with_its_reason() {
+    fn every_close_and_refusal_has_a_line_with_its_reason() {
         let group = GroupId(0);
         let reason = || "for a reason".to_owned();
         for (trace, text) in [
@@ -197,29 +239,6 @@ mod tests {
                     reason: reason(),
                 },
                 "WARN client_refused client=2.5.1 code=28P01 reason=\"for a reason\"\n",
-            ),
-            (
-                Trace::Pinned {
-                    conn: CONN,
-                    reason: PinReason::Setting,
-                },
-                "INFO client_pinned client=2.5.1 reason=setting\n",
-            ),
-            (
-                Trace::Unpinned {
-                    conn: CONN,
-                    reason: PinReason::Listen,
-                    held: std::time::Duration::from_millis(1500),
-                },
-                "INFO client_unpinned client=2.5.1 reason=listen held=1.500s\n",
-            ),
-            (
-                Trace::OverLimit {
-                    conn: CONN,
-                    limit: "transaction_timeout",
-                    cancelled: true,
-                },
-                "WARN client_over_limit client=2.5.1 limit=transaction_timeout action=cancelled\n",
             ),
             (
                 Trace::BackendReady { conn: CONN, group },
@@ -243,6 +262,40 @@ mod tests {
             (
                 Trace::Cancel { matched: false },
                 "INFO cancel shard=2 result=no_such_query\n",
+            ),
+        ] {
+            assert_eq!(line(&trace), text);
+        }
+    }
+
+    #[test]
+    fn every_pin_and_its_end_has_a_line_with_reason_tenant_and_shape() {
+        for (trace, text) in [
+            (
+                Trace::Pinned {
+                    conn: CONN,
+                    reason: PinReason::Setting,
+                    profile: Some(profile()),
+                    statement: Some("set role ?".into()),
+                },
+                "INFO client_pinned client=2.5.1 reason=setting user=u database=d statement=\"set role ?\"\n",
+            ),
+            (
+                Trace::Unpinned {
+                    conn: CONN,
+                    reason: PinReason::Listen,
+                    profile: Some(profile()),
+                    held: std::time::Duration::from_millis(1500),
+                },
+                "INFO client_unpinned client=2.5.1 reason=listen held=1.500s user=u database=d\n",
+            ),
+            (
+                Trace::OverLimit {
+                    conn: CONN,
+                    limit: "transaction_timeout",
+                    cancelled: true,
+                },
+                "WARN client_over_limit client=2.5.1 limit=transaction_timeout action=cancelled\n",
             ),
         ] {
             assert_eq!(line(&trace), text);

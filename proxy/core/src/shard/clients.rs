@@ -112,7 +112,7 @@ impl Shard {
 
     /// What a client has said may pin its session, or end a pin.
     pub(super) fn note_pins(&mut self, id: ConnId, read: &FromClient) {
-        self.pin_fresh(id, read.pins);
+        self.pin_fresh(id, read.pins, read.shape.as_deref());
         if (read.discards || !read.ends.is_empty())
             && let Some(client) = self.client(id)
         {
@@ -126,7 +126,7 @@ impl Shard {
     }
 
     /// Pins a session for what is new to it.
-    pub(super) fn pin_fresh(&mut self, id: ConnId, pins: Pins) {
+    pub(super) fn pin_fresh(&mut self, id: ConnId, pins: Pins, statement: Option<&str>) {
         let Some(client) = self.client(id) else {
             return;
         };
@@ -135,11 +135,11 @@ impl Shard {
         }
         let fresh = pins.without(client.pins);
         if !fresh.is_empty() {
-            self.pin(id, fresh);
+            self.pin(id, fresh, statement);
         }
     }
 
-    pub(super) fn pin(&mut self, id: ConnId, fresh: Pins) {
+    fn pin(&mut self, id: ConnId, fresh: Pins, statement: Option<&str>) {
         let fresh = self.excuse(id, fresh);
         let Some(client) = self.client(id) else {
             return;
@@ -162,13 +162,19 @@ impl Shard {
             if let Some(count) = self.stats.pins.get_mut(reason as usize) {
                 *count += 1;
             }
-            self.trace(Trace::Pinned { conn: id, reason });
+            let profile = self.client(id).and_then(|c| c.profile.clone());
+            self.trace(Trace::Pinned {
+                conn: id,
+                reason,
+                profile,
+                statement: statement.map(Into::into),
+            });
         }
     }
 
     /// Pins a session for something that was seen on its backend.
     pub(super) fn pin_for(&mut self, id: ConnId, reason: PinReason) {
-        self.pin_fresh(id, Pins::of(reason));
+        self.pin_fresh(id, Pins::of(reason), None);
     }
 
     fn hush_if_owing(&mut self, id: ConnId) {
@@ -293,6 +299,10 @@ impl Shard {
         }
         if !client.pins.is_empty() {
             self.stats.pinned -= 1;
+        }
+        for reason in client.pins.iter() {
+            let since = client.ends.ended(reason).unwrap_or(now);
+            self.count_held(reason, now.since(since));
         }
         self.trace(Trace::ClientClosed { conn: id, reason });
         self.leave_queue(id, &client);

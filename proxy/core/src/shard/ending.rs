@@ -4,6 +4,8 @@
 //! The question is put like a request of the client's own: what the client says meanwhile goes behind it and need not wait for more than
 //! the answer.
 
+use core::time::Duration;
+
 use super::Shard;
 use crate::ids::{ConnId, Now};
 use crate::pins::{PinReason, Pins};
@@ -62,15 +64,25 @@ impl Shard {
         }
     }
 
+    /// A pin is over, by itself or with its session.
+    pub(super) fn count_held(&mut self, reason: PinReason, held: Duration) {
+        if let Some(sum) = self.stats.pins_held_ns.get_mut(reason as usize) {
+            *sum = sum.saturating_add(u64::try_from(held.as_nanos()).unwrap_or(u64::MAX));
+        }
+    }
+
     fn note_end(&mut self, now: Now, id: ConnId, reason: PinReason) {
         if let Some(count) = self.stats.pins_ended.get_mut(reason as usize) {
             *count += 1;
         }
         let since = self.client(id).and_then(|c| c.ends.ended(reason));
         let held = now.since(since.unwrap_or(now));
+        let profile = self.client(id).and_then(|c| c.profile.clone());
+        self.count_held(reason, held);
         self.trace(Trace::Unpinned {
             conn: id,
             reason,
+            profile,
             held,
         });
     }

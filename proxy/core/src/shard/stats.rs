@@ -55,6 +55,8 @@ pub struct Stats {
     pub idle_checks: u64,
     /// Pins that ended while their sessions went on, by the same number.
     pub pins_ended: [u64; 32],
+    /// How long sessions were pinned, nanoseconds, by the same number; counted when a pin ends or its session does.
+    pub pins_held_ns: [u64; 32],
     /// Times a server was asked whether a session still has what it is pinned for.
     pub pin_questions: u64,
 }

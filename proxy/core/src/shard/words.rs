@@ -47,6 +47,11 @@ impl Shard {
         let mut desk = Desk {
             catalog: &mut self.catalog,
             pinned: held.is_some() && !client.pins.is_empty(),
+            pins: {
+                let mut known = client.pins;
+                known.add(client.left);
+                known
+            },
             held,
             traits: Traits::default(),
             familiar: &mut self.familiar,

@@ -414,11 +414,13 @@ impl Play {
 
     fn trace(&mut self, trace: &Trace) {
         let line = match trace {
-            Trace::Pinned { conn, reason } => {
+            Trace::Pinned { conn, reason, .. } => {
                 let name = self.name_of(*conn).unwrap_or_default();
                 format!("{name} is pinned: {}", reason.name())
             }
-            Trace::Unpinned { conn, reason, held } => {
+            Trace::Unpinned {
+                conn, reason, held, ..
+            } => {
                 let name = self.name_of(*conn).unwrap_or_default();
                 let after = format!("{} s", held.as_secs());
                 format!("{name} is pinned no more: {} after {after}", reason.name())

@@ -27,6 +27,11 @@ pub const CASES: &[Case] = &[
         Plan::Matrix,
         pinning_filters,
     ),
+    case(
+        "pins/seen_with_shape_and_tenant",
+        Plan::Shells { shards: 2 },
+        pins_seen,
+    ),
 ];
 
 fn init_query(setting: &Setting) -> Result<()> {
@@ -170,5 +175,38 @@ fn pinning_filters(setting: &Setting) -> Result<()> {
     let weir = front.weir()?;
     ensure!(weir.metric("weir_pinned_sessions")? == 0.0);
     ensure!(weir.metric("weir_pins_excused_total")? >= 6.0);
+    Ok(())
+}
+
+fn pins_seen(setting: &Setting) -> Result<()> {
+    let mut front = setting.front(&[("max_connection_pool_size", "2")])?;
+    let mut client = Raw::login(&front.endpoint)?;
+    client.run("SELECT pg_advisory_lock(918273645), 'very secret'")?;
+    std::thread::sleep(Duration::from_millis(1100));
+    client.run("SELECT pg_advisory_unlock_all()")?;
+    client.run("SELECT 1")?;
+    let weir = front.weir()?;
+    // Counters are read some tenths of a second later.
+    std::thread::sleep(Duration::from_millis(500));
+    let (log, page) = (weir.log(), weir.metrics()?);
+    let find = |text: &str, event: &str| {
+        let line = text.lines().find(|l| l.contains(event)).map(str::to_owned);
+        line.ok_or_else(|| anyhow::anyhow!("no {event} in\n{text}"))
+    };
+    let pinned = find(&log, "client_pinned")?;
+    ensure!(
+        pinned.contains("reason=advisory_lock") && pinned.contains("pg_advisory_lock(?), ?"),
+        "{pinned}"
+    );
+    ensure!(
+        !log.contains("secret") && !log.contains("918273645"),
+        "{log}"
+    );
+    let ended = find(&log, "client_unpinned")?;
+    ensure!(ended.contains("held=1."), "{ended}");
+    let tenant = find(&page, "weir_tenant_pins_total{user=")?;
+    ensure!(tenant.ends_with("reason=\"advisory_lock\"} 1"), "{tenant}");
+    let seconds = find(&page, "weir_pinned_seconds_total{reason=\"advisory_lock\"}")?;
+    ensure!(!seconds.ends_with(" 0.000"), "{seconds}");
     Ok(())
 }

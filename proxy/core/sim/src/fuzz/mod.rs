@@ -42,6 +42,7 @@ pub fn framing(data: &[u8]) {
                 catalog: &mut catalog,
                 held: Some(&mut held),
                 pinned: false,
+                pins: weir_core::pins::Pins::NONE,
                 traits: Traits::default(),
                 familiar: &mut familiar,
                 long: &long,

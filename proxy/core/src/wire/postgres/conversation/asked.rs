@@ -25,6 +25,8 @@ pub struct FromClient {
     pub needs_server: bool,
     /// What its statements leave on the session.
     pub pins: Pins,
+    /// The shape of the first statement that pins for a reason which the session does not have yet.
+    pub shape: Option<Box<str>>,
     /// Reasons for which its statements may take away what is there.
     pub ends: Pins,
     /// One of its statements is a `DISCARD` whose effects are followed.

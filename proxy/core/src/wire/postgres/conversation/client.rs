@@ -365,6 +365,7 @@ fn decide(
             }
             settings::follow(exchange, out, header, body, &mut parsed);
             out.note(&parsed);
+            out.note_shape(context, header, body);
             out.new_requests = true;
             return Verdict::Instead(of);
         }
@@ -383,6 +384,7 @@ fn decide(
     settings::follow(exchange, out, header, body, &mut parsed);
     *late = Late::begin(context, header, &mut parsed, body);
     out.note(&parsed);
+    out.note_shape(context, header, body);
     out.new_requests |= exchange.request(parsed.kind);
     if context.made.is_empty() {
         Verdict::Pass
@@ -439,6 +441,14 @@ impl FromClient {
         self.ends.add(parsed.ends);
         self.reads_sequence |= parsed.sequences.read;
         self.feeds_sequence |= parsed.sequences.fed;
+    }
+
+    /// If the session is pinned by this message, it is to be seen by what.
+    fn note_shape(&mut self, context: &Context<'_, '_>, header: Header, body: &[u8]) {
+        let known = context.desk.as_deref().map_or(Pins::ALL, |desk| desk.pins);
+        if self.shape.is_none() && !self.pins.without(known).is_empty() {
+            self.shape = message::shape_of(header, body);
+        }
     }
 
     /// `from..to` of the given bytes goes on.

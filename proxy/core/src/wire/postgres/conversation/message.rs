@@ -9,10 +9,10 @@ use memchr::memmem::Finder;
 use super::super::familiar::Familiar;
 use super::super::ledger::Fact;
 use super::owed::Kind;
-use crate::limits::{MESSAGE_MAX, NAME_INSPECT_MAX, STATEMENT_INSPECT_MAX};
+use crate::limits::{MESSAGE_MAX, NAME_INSPECT_MAX, STATEMENT_INSPECT_MAX, STATEMENT_SHAPE_MAX};
 use crate::pins::{PinReason, Pins};
 use crate::sql::postgres::settings;
-use crate::sql::postgres::{Facts, Schema, Sequences, Words, inspect, prepared_words};
+use crate::sql::postgres::{Facts, Schema, Sequences, Words, inspect, prepared_words, shape};
 
 /// Bytes of a header: type and length.
 pub(super) const HEADER: usize = 5;
@@ -291,6 +291,45 @@ fn function_pins(body: &[u8]) -> Pins {
     }
 }
 
+/// The text of a message without its literals, for the log.
+#[cold]
+pub(super) fn shape_of(header: Header, body: &[u8]) -> Option<Box<str>> {
+    let text = match header.tag {
+        b'Q' => until_nul(body).or(Some(body)),
+        b'P' => body
+            .get(until_nul(body)?.len() + 1..)
+            .map(|rest| until_nul(rest).unwrap_or(rest)),
+        _ => None,
+    }?;
+    let mut out = String::new();
+    shape(text, &mut out, STATEMENT_SHAPE_MAX);
+    (!out.is_empty()).then(|| out.into())
+}
+
 pub(super) fn until_nul(bytes: &[u8]) -> Option<&[u8]> {
     bytes.get(..memchr::memchr(0, bytes)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shape_of_message(message: &[u8]) -> Option<String> {
+        let header = Header::read(message)?;
+        shape_of(header, &message[HEADER..]).map(String::from)
+    }
+
+    #[test]
+    fn the_shape_of_what_pins_has_no_literals() {
+        let query = b"Q\0\0\0\x2dselect pg_advisory_lock(42), 'my secret'\0";
+        let shape = Some("select pg_advisory_lock(?), ?".to_owned());
+        assert_eq!(shape_of_message(query), shape);
+        let parse = b"P\0\0\0\x30name\0select pg_advisory_lock(42), 'my secret'\0\0\0";
+        assert_eq!(shape_of_message(parse), shape);
+        assert_eq!(shape_of_message(b"P\0\0\0\x08name"), None);
+        assert_eq!(shape_of_message(b"B\0\0\0\x0c\0\0\0\0\0\0\0\0"), None);
+        let long = [b"Q\0\0\x40\0select ".as_slice(), &b"x,".repeat(4000)].concat();
+        let shape = shape_of_message(&long).unwrap();
+        assert!(shape.len() <= STATEMENT_SHAPE_MAX && shape.ends_with('…'));
+    }
 }

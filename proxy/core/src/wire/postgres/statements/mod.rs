@@ -12,6 +12,7 @@ pub mod session;
 pub use catalog::{Catalog, Content, Hash, Traits};
 pub use held::{Held, Holding};
 
+use crate::pins::Pins;
 use std::sync::Arc;
 
 use super::familiar::Familiar;
@@ -26,6 +27,8 @@ pub struct Desk<'a> {
     /// The session is pinned, so what a statement means may depend on it (temporary tables, `search_path`): a Parse always
     /// reaches the server.
     pub pinned: bool,
+    /// What the session is, or would be, pinned for already.
+    pub pins: Pins,
     /// What the statement of the message at hand may do.
     pub traits: Traits,
     /// Texts that need not be read.

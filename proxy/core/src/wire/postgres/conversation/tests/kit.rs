@@ -106,6 +106,7 @@ impl Talk {
                 catalog: &mut self.catalog,
                 held: Some(&mut self.held),
                 pinned: false,
+                pins: Pins::NONE,
                 traits: Traits::default(),
                 familiar: &mut self.familiar,
                 long: &self.long,
