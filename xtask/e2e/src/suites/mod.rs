@@ -27,7 +27,7 @@ use sources::{SUITES, Suite};
 /// Drivers' own test suites, direct against through weir.
 #[derive(Args)]
 pub struct SuitesArgs {
-    /// Only these suites (comma-separated): asyncpg, psycopg2, psycopg.
+    /// Only these suites (comma-separated): asyncpg, psycopg2, psycopg, sqlalchemy.
     #[arg(long, value_delimiter = ',')]
     only: Vec<String>,
     /// Only tests that pytest's -k selects.

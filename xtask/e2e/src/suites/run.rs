@@ -13,7 +13,7 @@ use crate::install::Programs;
 use crate::pki::Pki;
 use crate::server::Server;
 use crate::weir::{Start, Weir, quoted, take_problems};
-use crate::{place, process};
+use crate::{block, place, process};
 
 /// One whole suite takes at most this long.
 const MOST: Duration = Duration::from_secs(900);
@@ -68,6 +68,14 @@ impl Runner {
     pub fn run(&self, place: Place, tests: &[String]) -> Result<BTreeMap<String, Outcome>> {
         let server = Server::start(&self.programs, &self.pki, 200)?;
         let target = server.superuser()?;
+        let setup = target.clone();
+        block(async move {
+            let client = setup.connect().await?;
+            for sql in self.suite.setup {
+                client.batch_execute(sql).await?;
+            }
+            anyhow::Ok(())
+        })?;
         if place == Place::Direct {
             return self.pytest(place, &target, tests);
         }
@@ -125,14 +133,14 @@ impl Runner {
                 "-o=cache_dir={}",
                 self.dir.join(format!("{name}.cache")).display()
             ))
-            .args(self.suite.arguments)
+            .args(self.suite.arguments.iter().map(|a| filled(a, front)))
             .args(["-k", &self.filter])
             .current_dir(&self.source)
             .env("PYTHONPATH", crate::place::checkout().join("xtask/clients"))
             .env("SUITE_RESULTS", &results)
             .envs(self.environment(front));
         if tests.is_empty() {
-            command.arg("tests");
+            command.args(self.suite.tests);
         } else {
             command.args(tests);
         }
@@ -152,15 +160,19 @@ impl Runner {
     }
 
     fn environment(&self, front: &Endpoint) -> Vec<(&'static str, String)> {
-        let filled = |text: &str| {
-            text.replace("{host}", "127.0.0.1")
-                .replace("{port}", &front.port.to_string())
-                .replace("{user}", &front.user)
-                .replace("{password}", &front.password)
-        };
         let pairs = self.suite.environment.iter();
-        pairs.map(|(key, value)| (*key, filled(value))).collect()
+        pairs
+            .map(|(key, value)| (*key, filled(value, front)))
+            .collect()
     }
+}
+
+fn filled(text: &str, front: &Endpoint) -> String {
+    text.replace("{host}", "127.0.0.1")
+        .replace("{port}", &front.port.to_string())
+        .replace("{user}", &front.user)
+        .replace("{password_in_url}", &front.password.replace(' ', "%20"))
+        .replace("{password}", &front.password)
 }
 
 fn read(results: &Path) -> Result<BTreeMap<String, Outcome>> {

@@ -21,6 +21,8 @@ const PACKAGES: &[&str] = &[
     "anyio==4.16.0",
     "distro",
     "dnspython",
+    "greenlet",
+    "typing-extensions",
 ];
 
 /// Where a suite's files come from.
@@ -50,7 +52,11 @@ pub struct Suite {
     pub may_be_missing: bool,
     /// Further arguments of pytest.
     pub arguments: &'static [&'static str],
-    /// Environment, with `{host}`, `{port}`, `{user}` and `{password}` in it.
+    /// What pytest is given to run.
+    pub tests: &'static [&'static str],
+    /// What the superuser runs in the database `postgres` before.
+    pub setup: &'static [&'static str],
+    /// Environment, with `{host}`, `{port}`, `{user}` and `{password}` in it, as the arguments may have them.
     pub environment: &'static [(&'static str, &'static str)],
 }
 
@@ -67,6 +73,8 @@ pub const SUITES: &[Suite] = &[
             "--ignore=tests/test__sourcecode.py",
             "--deselect=tests/test_connect.py::TestConnectionAttributes",
         ],
+        tests: &["tests"],
+        setup: &[],
         environment: &[
             ("PGHOST", "{host}"),
             ("PGPORT", "{port}"),
@@ -82,6 +90,8 @@ pub const SUITES: &[Suite] = &[
         at_least: 650,
         may_be_missing: false,
         arguments: &[],
+        tests: &["tests"],
+        setup: &[],
         environment: &[
             ("PSYCOPG2_TESTDB", "postgres"),
             ("PSYCOPG2_TESTDB_HOST", "{host}"),
@@ -110,10 +120,39 @@ pub const SUITES: &[Suite] = &[
             "--ignore=tests/crdb",
             "--ignore=tests/test_typing.py",
         ],
+        tests: &["tests"],
+        setup: &[],
         environment: &[(
             "PSYCOPG_TEST_DSN",
             "host={host} port={port} user={user} password='{password}' dbname=postgres",
         )],
+    },
+    Suite {
+        name: "sqlalchemy",
+        version: "2.1.9",
+        source: Source::Package("sqlalchemy"),
+        at_least: 1000,
+        may_be_missing: false,
+        arguments: &[
+            "--dburi",
+            "postgresql+psycopg2://{user}:{password_in_url}@{host}:{port}/postgres?sslmode=require",
+        ],
+        // The rest of the dialect's tests only looks at the text of statements.
+        tests: &[
+            "test/dialect/postgresql/test_query.py",
+            "test/dialect/postgresql/test_dialect.py",
+            "test/dialect/postgresql/test_on_conflict.py",
+            "test/dialect/postgresql/test_async_pg.py",
+            "test/dialect/postgresql/test_reflection.py",
+            "test/dialect/test_suite.py",
+        ],
+        setup: &[
+            "CREATE SCHEMA test_schema",
+            "CREATE SCHEMA test_schema_2",
+            "CREATE EXTENSION citext",
+            "CREATE EXTENSION hstore",
+        ],
+        environment: &[],
     },
 ];
 
@@ -175,12 +214,18 @@ fn clone(url: &str, tag: &str, fresh: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Takes over the tests and the configuration of pytest, not the driver's own code: that is the installed one.
+/// Takes over the tests and the configuration of pytest, not the driver's own code: that is the installed one. (SQLAlchemy's tests are in
+/// `test`, and want its code, which is `lib`, beside them.)
 fn copy_tests(from: &Path, to: &Path) -> Result<()> {
-    if !from.join("tests").is_dir() {
+    if !from.join("tests").is_dir() && !from.join("test").is_dir() {
         bail!("{} has no folder tests", from.display());
     }
-    for name in ["tests", "pyproject.toml"] {
+    let names: &[&str] = if from.join("tests").is_dir() {
+        &["tests", "pyproject.toml"]
+    } else {
+        &["test", "lib", "pyproject.toml", "setup.cfg"]
+    };
+    for name in names {
         if from.join(name).exists() {
             let mut copy = Command::new("cp");
             copy.arg("-R").arg(from.join(name)).arg(to);
