@@ -81,6 +81,8 @@ pub struct Setting {
     pub direct: bool,
     /// The long run: larger numbers.
     pub long: bool,
+    /// The one seed that random cases are to try.
+    pub seed: Option<u64>,
     /// Certificates.
     pub pki: Pki,
     /// Client programs and drivers.

@@ -26,7 +26,7 @@ const MATRIX: &[(u32, [(&str, u16); 2])] = &[
 /// The end-to-end suite: real servers, real drivers, TLS.
 #[derive(Args)]
 pub struct RunArgs {
-    /// PostgreSQL majors (comma-separated): 10, 13, 15, 18.
+    /// PostgreSQL majors (comma-separated): 10, 13, 15, 18; others from 12 on have those cases that run on every server.
     #[arg(long, value_delimiter = ',')]
     server: Vec<u32>,
     /// weir's shells (comma-separated): io_uring, epoll.
@@ -41,6 +41,9 @@ pub struct RunArgs {
     /// Larger numbers: 1 GiB streams, 100,000 silent connects.
     #[arg(long)]
     long: bool,
+    /// Random cases try this seed alone.
+    #[arg(long)]
+    seed: Option<u64>,
     /// Only print what would run.
     #[arg(long)]
     list: bool,
@@ -136,7 +139,7 @@ fn jobs(args: &RunArgs) -> Vec<Job> {
     };
     let mut jobs = Vec::new();
     for case in cases::all().filter(|c| wanted_name(c.name) && (c.direct || !args.direct)) {
-        let mut places = places(case.plan);
+        let mut places = places(case.plan, &args.server);
         if args.direct {
             places.dedup_by_key(|p| p.0);
         }
@@ -154,12 +157,16 @@ fn jobs(args: &RunArgs) -> Vec<Job> {
     jobs
 }
 
-fn places(plan: Plan) -> Vec<(u32, &'static str, u16)> {
+/// Where a plan's cases run; a server that is `asked` for by name may be one that the usual run leaves out.
+fn places(plan: Plan, asked: &[u32]) -> Vec<(u32, &'static str, u16)> {
     match plan {
-        Plan::Matrix => MATRIX
-            .iter()
-            .flat_map(|(major, pairs)| pairs.iter().map(|(io, shards)| (*major, *io, *shards)))
-            .collect(),
+        Plan::Matrix => {
+            let others = asked.iter().filter(|major| !MAJORS.contains(major));
+            let others = others.map(|major| (*major, [("io_uring", 1), ("epoll", 2)]));
+            let all = MATRIX.iter().copied().chain(others);
+            all.flat_map(|(major, pairs)| pairs.map(|(io, shards)| (major, io, shards)))
+                .collect()
+        }
         Plan::Servers { since } => MATRIX
             .iter()
             .filter(|(major, _)| *major >= since)
@@ -210,6 +217,7 @@ fn run_on_server(
             shards: job.shards,
             direct: args.direct,
             long: args.long,
+            seed: args.seed,
             pki: pki.clone(),
             drivers: drivers.clone(),
             dir: dir.clone(),

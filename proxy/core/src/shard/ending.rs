@@ -41,6 +41,12 @@ impl Shard {
         let cancel =
             core::mem::take(&mut client.cancel_when_lent) && !client.conversation.owes_nothing();
         self.unpin(now, id, ended);
+        if ended.has(PinReason::TemporaryObject)
+            && let Some(backend) = self.backend(backend)
+        {
+            // What was prepared meanwhile may have meant the session's own tables.
+            backend.held.doubt_all();
+        }
         if cancel {
             self.stats.cancels += 1;
             self.send_errand(now, backend);

@@ -4,6 +4,7 @@ mod abuse;
 mod cancel;
 mod clients;
 mod crowd;
+mod differential;
 mod drivers;
 mod languages;
 mod lending;
@@ -38,6 +39,7 @@ pub fn all() -> impl Iterator<Item = &'static Case> {
         settings::CASES,
         sharing::CASES,
         statements::CASES,
+        differential::CASES,
         lending::CASES,
         clients::CASES,
         overtime::CASES,

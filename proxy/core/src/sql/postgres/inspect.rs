@@ -7,6 +7,7 @@ use super::cursor::Cursor;
 use super::keywords::{Category, Keyword};
 use super::lexer::{Kind, Token};
 use super::scan::{Scan, Sequences};
+use super::settings::policy;
 use crate::pins::{ASKABLE, PinReason, Pins};
 
 /// What a text may do to its session.
@@ -37,6 +38,8 @@ pub struct Schema {
     pub creates: bool,
     /// It rolls back.
     pub undoes: bool,
+    /// It changes, until the transaction ends, a setting that texts may be read with (`SET LOCAL`).
+    pub passing: bool,
 }
 
 /// Reads the text of a Query or Parse message, without its final NUL. Any bytes: what can't be read for sure pins with
@@ -225,6 +228,10 @@ impl Inspection<'_> {
             ),
         };
         if ends {
+            if second.keyword == Keyword::Local {
+                let name = self.cursor.bytes(third).to_ascii_lowercase();
+                self.facts.schema.passing |= policy::is_reading(&name);
+            }
             self.skip(third)
         } else {
             self.pin_and_skip(PinReason::Setting, third)

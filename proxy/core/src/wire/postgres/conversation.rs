@@ -15,6 +15,7 @@ mod message;
 mod naming;
 mod owed;
 mod plain;
+mod results;
 mod said;
 mod server;
 mod settings;

@@ -279,6 +279,15 @@ pub fn close_statement(out: &mut Vec<u8>, name: &[u8]) {
     });
 }
 
+/// Describe of a statement.
+pub fn describe_statement(out: &mut Vec<u8>, name: &[u8]) {
+    message(out, b'D', |out| {
+        out.push(b'S');
+        out.extend_from_slice(name);
+        out.push(0);
+    });
+}
+
 /// Flush.
 pub fn flush(out: &mut Vec<u8>) {
     message(out, b'H', |_| {});

@@ -9,6 +9,10 @@ pub(super) struct Era {
     redefines: bool,
     /// Something that is gone again if the transaction is rolled back.
     creates: bool,
+    /// Something that changes how texts are read until the transaction ends.
+    passing: bool,
+    /// Statements were prepared on behalf of all meanwhile.
+    prepared: bool,
 }
 
 impl Era {
@@ -16,12 +20,15 @@ impl Era {
         Era {
             redefines: false,
             creates: false,
+            passing: false,
+            prepared: false,
         }
     }
 
     /// A statement is on its way; whether texts may mean something else behind it.
     pub(super) fn asked(&mut self, schema: Schema) -> bool {
         self.creates |= schema.creates;
+        self.passing |= schema.passing;
         let redefines = schema.redefines || (schema.undoes && self.creates);
         self.redefines |= redefines;
         redefines
@@ -42,6 +49,21 @@ impl Era {
         redefines
     }
 
+    /// Whether texts may be read in a way that passes with the transaction.
+    pub(super) const fn is_passing(self) -> bool {
+        self.passing
+    }
+
+    /// A statement that others may use is prepared.
+    pub(super) fn prepares(&mut self) {
+        self.prepared |= self.passing;
+    }
+
+    /// Whether statements that others may use were prepared under what passes: asked before [`Era::ended`].
+    pub(super) const fn leaves_doubt(self) -> bool {
+        self.prepared
+    }
+
     /// The end of the transaction will not be heard of; whether texts may mean something else.
     pub(super) const fn in_doubt(self) -> bool {
         self.redefines || self.creates
@@ -56,17 +78,36 @@ mod tests {
         redefines: true,
         creates: false,
         undoes: false,
+        passing: false,
     };
     const CREATE: Schema = Schema {
         redefines: false,
         creates: true,
         undoes: false,
+        passing: false,
     };
     const ROLLBACK: Schema = Schema {
         redefines: false,
         creates: false,
         undoes: true,
+        passing: false,
     };
+    const LOCAL: Schema = Schema {
+        redefines: false,
+        creates: false,
+        undoes: false,
+        passing: true,
+    };
+
+    #[test]
+    fn what_is_prepared_under_what_passes_is_in_doubt_behind_it() {
+        let mut era = Era::new();
+        era.prepares();
+        assert!(!era.asked(LOCAL) && era.is_passing() && !era.leaves_doubt());
+        era.prepares();
+        assert!(era.leaves_doubt() && !era.ended(false) && era.is_passing());
+        assert!(!era.ended(true) && !era.is_passing() && !era.leaves_doubt());
+    }
 
     #[test]
     fn begins_when_something_is_changed_or_what_was_made_is_undone() {

@@ -292,7 +292,7 @@ impl Exchange {
         };
         match (tag, front) {
             (b'D' | b'd' | b'T' | b'H' | b'c', Kind::Query | Kind::Execute)
-            | (b't', Kind::Describe) => {}
+            | (b't', Kind::Describe | Kind::SharedDescribe | Kind::Probe) => {}
             (b'C', Kind::Query | Kind::Execute) => return self.command_complete(front, held),
             (b'G', Kind::Query | Kind::Execute) if !self.copying => self.copy_in(),
             (b'I', Kind::Query) | (b'V', Kind::Function) => self.answered = true,
@@ -314,6 +314,7 @@ impl Exchange {
             }
             (b'1', Kind::SharedParse | Kind::OurParse)
             | (b'3', Kind::Evict)
+            | (b'T' | b'n', Kind::SharedDescribe | Kind::Probe)
             | (b'1' | b'3', Kind::Native | Kind::NativeQuiet) => {
                 if let Some(statements) = &mut self.statements {
                     statements.answered(held);

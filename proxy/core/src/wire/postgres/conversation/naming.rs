@@ -20,6 +20,10 @@ use crate::sql::postgres::{Words, inspect};
 /// Put in front of a client's name that looks like one of weir's and means nothing to the session.
 pub(super) const NOBODYS: &[u8] = b"?";
 
+/// Put in front of a statement's name on servers when its result is not what the session was told: nobody has it, so that the server
+/// refuses the message, and its transaction fails as it must.
+pub(super) const CHANGED: &[u8] = b"!";
+
 /// What becomes of a message that names a statement.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Steer {
@@ -105,7 +109,9 @@ fn steer_parse(
         Meaning::Nothing => {}
     }
     let whole = body.len() == header.body as usize;
-    let content = if whole && statements.has_room(tail.len()) {
+    let content = if whole && statements.has_room(tail.len()) && exchange.era.is_passing() {
+        desk.catalog.intern_alone(tail, desk.traits)
+    } else if whole && statements.has_room(tail.len()) {
         let reading = match exchange.ledger.as_deref_mut() {
             Some(ledger) => ledger.reading(),
             None => Box::default(),
@@ -190,12 +196,23 @@ fn steer_use(
             if exchange.replaying() && inspect(content.text()).ends_transaction {
                 return wait(exchange, WaitFor::Replay);
             }
-            if !prepare(exchange, desk, made, &content) {
-                return wait(exchange, WaitFor::Names);
+            match prepare(exchange, desk, made, &content) {
+                Prepared::Yes => {}
+                Prepared::Later(what) => return wait(exchange, what),
+                Prepared::Changed => {
+                    let name = [CHANGED, &name_of(content.hash())].concat();
+                    write_renamed(made, header, named, &name);
+                    exchange.request(kind);
+                    return Steer::Instead(HEADER + named.behind);
+                }
             }
             desk.traits = content.traits();
             write_renamed(made, header, named, &name_of(content.hash()));
-            exchange.request(kind);
+            if kind == Kind::Describe && !content.is_described() {
+                exchange.ask(Kind::SharedDescribe, Asked::Describe(content));
+            } else {
+                exchange.request(kind);
+            }
             Steer::Instead(HEADER + named.behind)
         }
     }
@@ -210,30 +227,51 @@ pub(super) fn pins_of(exchange: &Exchange, named: &Named<'_>) -> Pins {
     }
 }
 
-/// Sees to it that the backend has a content; `false`: that can't be told before it has answered.
+/// Whether the backend has a content.
+enum Prepared {
+    Yes,
+    /// That can't be told before it has answered.
+    Later(WaitFor),
+    /// It would give another result than sessions were told.
+    Changed,
+}
+
+/// Sees to it that the backend has a content. Where its result may be another one than when it was described, the backend is asked, and
+/// the message waits: once it is sent it is too late.
 fn prepare(
     exchange: &mut Exchange,
     desk: &mut Desk<'_>,
     made: &mut Vec<u8>,
-    content: &Content,
-) -> bool {
+    content: &Arc<Content>,
+) -> Prepared {
     let Some(held) = desk.held.as_deref_mut() else {
-        return true;
+        return Prepared::Yes;
     };
     let hash = content.hash();
     let holding = held.look(hash);
     let statements = exchange.statements.get_or_insert_default();
     if asked_earlier(statements, holding, hash) {
-        return false;
+        return Prepared::Later(WaitFor::Names);
     }
     if matches!(holding, Holding::There | Holding::Asked) {
-        return true;
+        return Prepared::Yes;
+    }
+    if statements.take_probed(hash) == Some(false) {
+        return Prepared::Changed;
     }
     make_room(exchange, held, made, holding, hash);
     content.write_parse(made, &name_of(hash));
     held.asked(hash);
     exchange.ask(Kind::OurParse, Asked::Ours(hash));
-    true
+    exchange.era.prepares();
+    let passing = desk.pinned || exchange.era.is_passing();
+    if content.is_described() && (passing || !desk.catalog.is_of_this_era(content)) {
+        messages::describe_statement(made, &name_of(hash));
+        messages::flush(made);
+        exchange.ask(Kind::Probe, Asked::Probe(Arc::clone(content)));
+        return Prepared::Later(WaitFor::AllNames);
+    }
+    Prepared::Yes
 }
 
 /// Closes what would be in the way of a Parse: the same content, if it may be there, else the least recently used one when

@@ -54,6 +54,10 @@ pub(super) enum Kind {
     OurQuestion,
     /// Describe of a statement or a portal.
     Describe,
+    /// Describe of a shared statement whose result is to be remembered.
+    SharedDescribe,
+    /// Describe of a shared statement that weir itself put in; the answer is swallowed, an error is the client's.
+    Probe,
     /// Execute.
     Execute,
     /// CopyDone: no answer of its own, but it ends a COPY.
@@ -93,7 +97,14 @@ impl Kind {
                 | Kind::Evict
                 | Kind::Native
                 | Kind::NativeQuiet
+                | Kind::SharedDescribe
+                | Kind::Probe
         )
+    }
+
+    /// Whether the answer says what a shared statement's result is.
+    pub(super) const fn is_described(self) -> bool {
+        matches!(self, Kind::SharedDescribe | Kind::Probe)
     }
 
     /// Whether a server message of type `tag`, being the answer to this one, is for weir alone.
@@ -102,6 +113,7 @@ impl Kind {
             (self, tag),
             (Kind::OurClose | Kind::Evict, b'3')
                 | (Kind::OurParse, b'1')
+                | (Kind::Probe, b't' | b'T' | b'n')
                 | (Kind::Native, b'1' | b'3')
                 | (Kind::NativeQuiet, b'1' | b'3' | b'E')
                 | (Kind::OurSync, b'Z')

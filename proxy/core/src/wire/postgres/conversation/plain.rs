@@ -50,12 +50,18 @@ pub(super) fn step(
             out.cycles += 1;
             if exchange.status == TxStatus::Idle {
                 out.rested = true;
+                if exchange.era.leaves_doubt() {
+                    held.doubt_all();
+                }
                 out.redefined |= exchange.era.ended(exchange.owed.is_empty());
             }
         }
         tag => {
             if tag == b'C' {
                 exchange.completed(body);
+            }
+            if matches!(tag, b'T' | b'n') {
+                exchange.described(tag, body);
             }
             exchange.reply(tag, held)?;
         }

@@ -219,6 +219,7 @@ impl ServerStream {
             b'S' | b'E' | b'Z' => true,
             b'C' => exchange.ledger.is_some(),
             b'D' => self.swallowed,
+            b'T' => exchange.owed.front().is_some_and(Kind::is_described),
             _ => false,
         }
     }
@@ -282,13 +283,20 @@ impl ServerStream {
                 out.cycles += u32::from(!swallowed);
                 if exchange.status == TxStatus::Idle {
                     out.rested = true;
+                    if exchange.era.leaves_doubt() {
+                        lent.held.doubt_all();
+                    }
                     out.redefined |= exchange.era.ended(exchange.owed.is_empty());
                 }
                 Ok(())
             }
             b'E' => {
                 out.errors += u32::from(!swallowed);
-                let error = ErrorFacts::read(body);
+                let mut error = ErrorFacts::read(body);
+                if error.unknown_statement && exchange.asked_for_changed(body) {
+                    error.unknown_statement = false;
+                    error.stale_plan = true;
+                }
                 if exchange.replaying() {
                     out.refused = Some(ErrorFields::parse(body).summary().into());
                 }
@@ -320,6 +328,9 @@ impl ServerStream {
                     exchange.completed(body);
                 } else if tag == b'D' && swallowed {
                     self.still = question::read_answer(body).unwrap_or(Pins::ALL);
+                }
+                if matches!(tag, b'T' | b'n') {
+                    exchange.described(tag, body);
                 }
                 exchange.reply(tag, lent.held)
             }

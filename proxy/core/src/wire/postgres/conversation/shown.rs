@@ -8,7 +8,7 @@ use memchr::memmem;
 
 use super::super::statements::catalog::{NAME_LEN, NAME_PREFIX, hash_of};
 use super::super::statements::session::Statements;
-use super::naming::NOBODYS;
+use super::naming::{CHANGED, NOBODYS};
 
 /// Two numbers for one process.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -25,8 +25,32 @@ pub(super) fn own_pid(pids: Pids, body: &[u8]) -> Option<Vec<u8>> {
     Some([&pids.shown.to_be_bytes(), rest].concat())
 }
 
+/// The body of what a server says of a statement whose result has changed (`plancache.c`), for the refusal of one that weir asked for under
+/// a name of [`CHANGED`]; `None`: it is no such refusal.
+pub(super) fn changed_result(statements: &Statements, body: &[u8]) -> Option<Vec<u8>> {
+    let named = memmem::find(body, &[b"\"", CHANGED, NAME_PREFIX].concat())?;
+    let from = named + 1 + CHANGED.len();
+    let hash = hash_of(body.get(from..from + NAME_LEN)?)?;
+    statements.own_name(hash)?;
+    let severity = body
+        .split(|b| *b == 0)
+        .take_while(|field| !field.starts_with(b"C"));
+    let mut out = Vec::new();
+    for field in severity {
+        out.extend_from_slice(field);
+        out.push(0);
+    }
+    out.extend_from_slice(
+        b"C0A000\0Mcached plan must not change result type\0Fplancache.c\0RRevalidateCachedQuery\0\0",
+    );
+    Some(out)
+}
+
 /// The body of an ErrorResponse with the session's own names in it; `None` where nothing is to be changed.
 pub(super) fn own_names(statements: &Statements, body: &[u8]) -> Option<Vec<u8>> {
+    if let Some(changed) = changed_result(statements, body) {
+        return Some(changed);
+    }
     let mut out = Vec::new();
     let mut done = 0;
     for at in memmem::find_iter(body, NAME_PREFIX) {

@@ -1,7 +1,7 @@
 //! The contents of statements that sessions of one shard use, each kept once.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use sha2::{Digest as _, Sha256};
 
@@ -41,6 +41,12 @@ pub struct Content {
     /// The body of its Parse message behind the name: text, NUL, parameter types.
     tail: Box<[u8]>,
     traits: Traits,
+    /// The era in which it was first parsed.
+    era: u128,
+    /// It is one session's alone, which parsed it under settings that pass with a transaction.
+    own: bool,
+    /// What its result's columns were when a session asked.
+    result: OnceLock<u128>,
 }
 
 impl core::fmt::Debug for Content {
@@ -61,6 +67,17 @@ impl Content {
     #[must_use]
     pub fn traits(&self) -> Traits {
         self.traits
+    }
+
+    /// A server has described its result, by this digest. Answers whether it is what it was before.
+    pub fn described(&self, result: u128) -> bool {
+        *self.result.get_or_init(|| result) == result
+    }
+
+    /// Whether sessions may know what its result's columns are.
+    #[must_use]
+    pub fn is_described(&self) -> bool {
+        self.result.get().is_some()
     }
 
     /// Bytes of its text and parameter types.
@@ -145,7 +162,6 @@ pub struct Catalog {
 #[derive(Debug)]
 struct Entry {
     content: Arc<Content>,
-    era: u128,
     /// It has an era of its own, or servers have refused its plans: the next Parse of the same text is a new content.
     odd: Option<Odd>,
 }
@@ -183,10 +199,10 @@ impl Catalog {
     ) -> Option<Arc<Content>> {
         let key = digest(tail, reading, None);
         match self.contents.get(&key) {
-            Some(entry) if entry.era == self.era && entry.odd != Some(Odd::Retired) => {
+            Some(entry) if entry.content.era == self.era && entry.odd != Some(Odd::Retired) => {
                 return Some(Arc::clone(&entry.content));
             }
-            Some(entry) if entry.era == self.era => {
+            Some(entry) if entry.content.era == self.era => {
                 let generation = self.era.wrapping_add(self.event());
                 let hash = digest(tail, reading, Some(generation));
                 return Some(self.put(key, hash, tail, traits, Some(Odd::Successor)));
@@ -209,6 +225,27 @@ impl Catalog {
         Some(self.put(key, hash, tail, traits, None))
     }
 
+    /// The content of a Parse message that nobody else's is equal to: it is read under settings that pass with the transaction.
+    pub fn intern_alone(&mut self, tail: &[u8], traits: Traits) -> Option<Arc<Content>> {
+        self.since_sweep += 1;
+        if self.is_sweep_due(tail.len()) {
+            self.sweep();
+        }
+        if self.bytes + tail.len() > STATEMENT_CONTENTS_BYTES_MAX {
+            return None;
+        }
+        self.bytes += tail.len();
+        let hash = digest(tail, b"", Some(self.era.wrapping_add(self.event())));
+        let content = self.content(hash, hash, tail, traits, true);
+        Some(self.keep(content, None))
+    }
+
+    /// Whether nothing may have changed what texts mean since this content was first parsed, as far as this shard has heard.
+    #[must_use]
+    pub fn is_of_this_era(&self, content: &Content) -> bool {
+        content.era == self.era && !content.own
+    }
+
     fn name_in_era(&self, key: Hash, tail: &[u8], reading: &[u8]) -> Hash {
         match self.era {
             0 => key,
@@ -224,18 +261,35 @@ impl Catalog {
         traits: Traits,
         odd: Option<Odd>,
     ) -> Arc<Content> {
-        let content = Arc::new(Content {
+        let content = self.content(key, hash, tail, traits, false);
+        self.keep(content, odd)
+    }
+
+    fn content(
+        &self,
+        key: Hash,
+        hash: Hash,
+        tail: &[u8],
+        traits: Traits,
+        own: bool,
+    ) -> Arc<Content> {
+        Arc::new(Content {
             hash,
             key,
             tail: tail.into(),
             traits,
-        });
+            era: self.era,
+            own,
+            result: OnceLock::new(),
+        })
+    }
+
+    fn keep(&mut self, content: Arc<Content>, odd: Option<Odd>) -> Arc<Content> {
         let entry = Entry {
             content: Arc::clone(&content),
-            era: self.era,
             odd,
         };
-        self.contents.insert(key, entry);
+        self.contents.insert(content.key, entry);
         content
     }
 
@@ -301,6 +355,23 @@ impl Catalog {
     }
 }
 
+/// A digest of what the body of a RowDescription (`n`: NoData) says of the result's columns, as far as a server compares it: names, types
+/// and modifiers.
+#[must_use]
+pub fn result_of(tag: u8, body: &[u8]) -> u128 {
+    let mut hasher = Sha256::new();
+    hasher.update([tag]);
+    let mut rest = body.get(2..).unwrap_or_default();
+    while let Some(end) = memchr::memchr(0, rest) {
+        let (name, column) = rest.split_at_checked(end + 1).unwrap_or_default();
+        hasher.update(name);
+        // Behind the table's number and the column's: type, length, modifier.
+        hasher.update(column.get(6..16).unwrap_or_default());
+        rest = column.get(18..).unwrap_or_default();
+    }
+    half_of(hasher)
+}
+
 fn digest(tail: &[u8], reading: &[u8], generation: Option<u128>) -> Hash {
     let mut hasher = Sha256::new();
     if !reading.is_empty() {
@@ -313,9 +384,13 @@ fn digest(tail: &[u8], reading: &[u8], generation: Option<u128>) -> Hash {
         hasher.update(b"\0generation");
         hasher.update(generation.to_be_bytes());
     }
+    half_of(hasher)
+}
+
+fn half_of(hasher: Sha256) -> u128 {
     let digest = hasher.finalize();
     let half = digest.first_chunk::<16>().copied().unwrap_or_default();
-    Hash::from_be_bytes(half)
+    u128::from_be_bytes(half)
 }
 
 #[cfg(test)]

@@ -25,6 +25,10 @@ pub enum Asked {
     Ours(Hash),
     /// weir's Close, to make room or to be sure.
     Evict(Hash),
+    /// The session's Describe of a content that nobody has described yet.
+    Describe(Arc<Content>),
+    /// weir's Describe behind its Parse, since the content's result may be another one by now.
+    Probe(Arc<Content>),
     /// weir's Parse under the session's own name, or its Close of that name: from now on the server keeps the names.
     Native,
 }
@@ -60,6 +64,8 @@ pub struct Statements {
     batch: u32,
     /// The server keeps this session's names itself.
     native: bool,
+    /// What came of a Probe, for the message that waited for it: whether the result is what it was.
+    probed: Option<(Hash, bool)>,
     /// Answers of weir's own that are due now.
     answers: Vec<u8>,
 }
@@ -113,7 +119,11 @@ impl Statements {
             let same = match asked {
                 Asked::Parse(_, content) => content.hash() == hash,
                 Asked::Ours(h) | Asked::Evict(h) => *h == hash,
-                Asked::Known(..) | Asked::Close(_) | Asked::Native => false,
+                Asked::Known(..)
+                | Asked::Close(_)
+                | Asked::Describe(_)
+                | Asked::Probe(_)
+                | Asked::Native => false,
             };
             same && *batch != self.batch
         })
@@ -193,6 +203,26 @@ impl Statements {
     /// The client's batch ends.
     pub fn sync(&mut self) {
         self.batch = self.batch.wrapping_add(1);
+        self.probed = None;
+    }
+
+    /// The oldest question's answer says what the result is, by this digest.
+    pub fn described(&mut self, result: u128) {
+        match self.asked.front() {
+            Some((_, Asked::Describe(content))) => {
+                content.described(result);
+            }
+            Some((_, Asked::Probe(content))) => {
+                self.probed = Some((content.hash(), content.described(result)));
+            }
+            _ => {}
+        }
+    }
+
+    /// What has come of a Probe of this content: whether its result is what it was. Asked once.
+    pub fn take_probed(&mut self, hash: Hash) -> Option<bool> {
+        let (of, same) = self.probed.take()?;
+        (of == hash).then_some(same)
     }
 
     /// The answer to the oldest question has come, and is good.
@@ -206,7 +236,11 @@ impl Statements {
             Some((_, Asked::Close(name))) => self.forget(&name),
             Some((_, Asked::Ours(hash))) => held.confirmed(hash),
             Some((_, Asked::Evict(hash))) => held.left(hash),
-            Some((_, Asked::Native)) | None => {}
+            // Of another result than the content's: it is for nobody.
+            Some((_, Asked::Probe(content))) if self.has_changed(&content) => {
+                held.doubt(content.hash());
+            }
+            Some((_, Asked::Native | Asked::Describe(_) | Asked::Probe(_))) | None => {}
         }
     }
 
@@ -217,8 +251,16 @@ impl Statements {
             Some((_, Asked::Ours(hash))) => held.refused(hash),
             Some((_, Asked::Evict(hash))) => held.stayed(hash),
             Some((_, Asked::Native)) => self.native = false,
-            Some((_, Asked::Known(..) | Asked::Close(_))) | None => {}
+            Some((
+                _,
+                Asked::Known(..) | Asked::Close(_) | Asked::Describe(_) | Asked::Probe(_),
+            ))
+            | None => {}
         }
+    }
+
+    fn has_changed(&self, content: &Content) -> bool {
+        self.probed == Some((content.hash(), false))
     }
 
     fn name(&mut self, name: Box<[u8]>, content: Arc<Content>) {
@@ -250,7 +292,11 @@ impl Statements {
             match asked {
                 Asked::Parse(_, content) => held.doubt(content.hash()),
                 Asked::Ours(hash) | Asked::Evict(hash) => held.doubt(hash),
-                Asked::Known(..) | Asked::Close(_) | Asked::Native => {}
+                Asked::Known(..)
+                | Asked::Close(_)
+                | Asked::Describe(_)
+                | Asked::Probe(_)
+                | Asked::Native => {}
             }
         }
     }
