@@ -53,7 +53,6 @@ const SETUP: &str = "
     CREATE TABLE counted (id int DEFAULT nextval('counter'), v text);
     CREATE OR REPLACE FUNCTION hidden_set(text, text) RETURNS text LANGUAGE plpgsql
         AS $$ BEGIN RETURN set_config($1, $2, false); END $$;
-    CREATE VIEW hides_set AS SELECT hidden_set('work_mem', '13MB') AS h;
 ";
 
 fn compare(setting: &Setting) -> Result<()> {

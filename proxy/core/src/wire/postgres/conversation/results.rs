@@ -1,6 +1,6 @@
 //! What shared statements give: remembered from the first description, and held against later ones.
 
-use super::super::statements::catalog::result_of;
+use super::super::statements::digest::result_of;
 use super::exchange::Exchange;
 use super::owed::Kind;
 use super::shown;

@@ -292,11 +292,7 @@ impl ServerStream {
             }
             b'E' => {
                 out.errors += u32::from(!swallowed);
-                let mut error = ErrorFacts::read(body);
-                if error.unknown_statement && exchange.asked_for_changed(body) {
-                    error.unknown_statement = false;
-                    error.stale_plan = true;
-                }
+                let error = ErrorFacts::read(body).seen_by(exchange, body);
                 if exchange.replaying() {
                     out.refused = Some(ErrorFields::parse(body).summary().into());
                 }
@@ -324,13 +320,13 @@ impl ServerStream {
             }
             b'N' | b'A' => Ok(()),
             tag => {
-                if tag == b'C' {
-                    exchange.completed(body);
-                } else if tag == b'D' && swallowed {
-                    self.still = question::read_answer(body).unwrap_or(Pins::ALL);
-                }
-                if matches!(tag, b'T' | b'n') {
-                    exchange.described(tag, body);
+                match tag {
+                    b'C' => exchange.completed(body),
+                    b'T' | b'n' => exchange.described(tag, body),
+                    b'D' if swallowed => {
+                        self.still = question::read_answer(body).unwrap_or(Pins::ALL);
+                    }
+                    _ => {}
                 }
                 exchange.reply(tag, lent.held)
             }
@@ -360,6 +356,16 @@ struct ErrorFacts {
 }
 
 impl ErrorFacts {
+    /// What is meant to be unknown is stale.
+    fn seen_by(self, exchange: &Exchange, body: &[u8]) -> ErrorFacts {
+        let stale = self.unknown_statement && exchange.asked_for_changed(body);
+        ErrorFacts {
+            unknown_statement: self.unknown_statement && !stale,
+            stale_plan: self.stale_plan || stale,
+            ..self
+        }
+    }
+
     fn read(body: &[u8]) -> ErrorFacts {
         let (mut severity, mut plain, mut code) = (&b""[..], None, &b""[..]);
         for field in body.split(|b| *b == 0) {

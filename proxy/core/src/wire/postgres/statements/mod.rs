@@ -6,6 +6,7 @@
 //! needs which entry is decided in [`super::conversation`].
 
 pub mod catalog;
+pub mod digest;
 pub mod held;
 pub mod session;
 
