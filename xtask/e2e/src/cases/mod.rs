@@ -30,7 +30,7 @@ use crate::case::Case;
 
 /// Every case.
 pub fn all() -> impl Iterator<Item = &'static Case> {
-    let groups: [&[Case]; 20] = [
+    let groups: [&[Case]; 21] = [
         drivers::CASES,
         languages::CASES,
         rust_driver::CASES,
