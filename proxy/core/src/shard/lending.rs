@@ -330,8 +330,8 @@ impl Shard {
             pool.skips = 0;
             pool.unanswered_since = None;
         }
-        let since = self.end_wait(now, group, waiter.client);
-        self.lend(now, waiter.client, id, since);
+        // Which may want it fresh, or may not have it before it has shown that its server is there.
+        self.serve_client(now, group, waiter.client, Service::Backend(id));
         true
     }
 

@@ -106,7 +106,7 @@ impl Shard {
 
     pub(super) fn backend_adopted(&mut self, now: Now, moved: MovedBackend) -> ConnId {
         let mut backend = moved.unpack();
-        let (group, idle_since) = (backend.group, backend.idle_since);
+        let (group, idle_since, heard_at) = (backend.group, backend.idle_since, backend.heard_at);
         backend.profile = self.profiles.adopt(&backend.profile);
         let reported = Known {
             parameters: backend.known.parameters.clone(),
@@ -119,6 +119,7 @@ impl Shard {
             && matches!(backend.state, State::Idle)
         {
             backend.idle_since = idle_since;
+            backend.heard_at = heard_at;
             self.arm_backend(now, id);
         }
         // The owner has only heard that the permit left its last place, and would never look for it here.
