@@ -37,7 +37,7 @@ const REFUSED: &[(PinReason, &str)] = &[
     ),
     (
         PinReason::Discard,
-        "such a session is pinned only until the server has answered",
+        "what the session has thrown away weir would give back to it",
     ),
 ];
 
