@@ -75,6 +75,10 @@ fn one_client(raw: &mut Raw, n: u64, rounds: u64) -> Result<()> {
             4 => {
                 raw.run("RESET statement_timeout")?;
             }
+            5 => {
+                zone = ZONES[(random >> 8) as usize % ZONES.len()];
+                raw.run(&format!("SELECT set_config('TimeZone', '{zone}', false)"))?;
+            }
             _ => {}
         }
         let looks = [

@@ -49,6 +49,19 @@ pub fn changes(text: &[u8]) -> Option<Vec<Change>> {
     reader.is_at_end().then_some(changes)
 }
 
+/// The change that `SELECT set_config('name', 'value', false)` makes: Django's and others' way to say SET. `None`: it is anything else.
+#[must_use]
+pub fn call(text: &[u8]) -> Option<Vec<Change>> {
+    let mut reader = Reader {
+        lexer: Lexer::new(text),
+    };
+    if reader.next().keyword != Keyword::Select {
+        return None;
+    }
+    let change = reader.call()?;
+    reader.is_at_end().then(|| vec![change])
+}
+
 /// What a text of one statement does to the transaction; `None`: nothing, or it can't be told.
 #[must_use]
 pub fn point(text: &[u8]) -> Option<Point> {
@@ -152,6 +165,34 @@ impl<'t> Reader<'t> {
                 (ends && policy::may_follow(&name)).then_some(Change::Reset(name))
             }
         }
+    }
+
+    /// `set_config('name', 'value', false)`.
+    fn call(&mut self) -> Option<Change> {
+        let mut function = self.next();
+        if self.is_word(function, "pg_catalog") {
+            if self.next().kind != Kind::Dot {
+                return None;
+            }
+            function = self.next();
+        }
+        if !self.is_word(function, "set_config") || self.next().kind != Kind::Open {
+            return None;
+        }
+        let name = self.next();
+        let name = setting_name(&self.string(name)?)?;
+        if self.next().kind != Kind::Comma {
+            return None;
+        }
+        let value = self.next();
+        let value = self.string(value)?;
+        let comma = self.next();
+        let lasting = self.next();
+        let sound = comma.kind == Kind::Comma
+            && self.is_word(lasting, "false")
+            && self.next().kind == Kind::Close;
+        let same = policy::is_plain_string(&name, &value) && policy::may_set(&name, &value);
+        (sound && same).then_some(Change::Set(name, value))
     }
 
     /// `SET TIME ZONE value`.
@@ -369,6 +410,15 @@ impl<'t> Reader<'t> {
         };
         self.is_at_end().then_some(name)
     }
+}
+
+/// The name in a string, folded as PostgreSQL looks it up.
+fn setting_name(string: &[u8]) -> Option<Box<[u8]>> {
+    let name = string.strip_prefix(b"'")?.strip_suffix(b"'")?;
+    let plain = |b: &u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'$');
+    let sound = |part: &[u8]| !part.is_empty() && part.iter().all(plain);
+    let fits = name.len() <= SETTING_NAME_MAX && name.split(|b| *b == b'.').all(sound);
+    fits.then(|| name.to_ascii_lowercase().into())
 }
 
 /// Means the same to every server, whatever its settings.

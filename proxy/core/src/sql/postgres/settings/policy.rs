@@ -51,6 +51,17 @@ pub fn may_follow(name: &[u8]) -> bool {
     !is_among(NEVER, name)
 }
 
+/// Whether `set_config` takes a string for this setting as SET does. SET takes the string for one name where a list of names is
+/// wanted, which is the same for a name that needs no quotes.
+#[must_use]
+pub fn is_plain_string(name: &[u8], value: &[u8]) -> bool {
+    let of_names =
+        name == b"search_path" || name == b"temp_tablespaces" || contains(name, b"preload");
+    let value = unquoted(value);
+    let plain = |b: &u8| b.is_ascii_lowercase() || *b == b'_';
+    !of_names || !value.is_empty() && value.iter().all(plain)
+}
+
 /// Whether this value of a setting is followed.
 #[must_use]
 pub fn may_set(name: &[u8], value: &[u8]) -> bool {

@@ -133,3 +133,60 @@ fn points_of_a_transaction() {
         assert_eq!(point(text.as_bytes()), expected, "{text}");
     }
 }
+
+#[test]
+fn set_config_of_literals_is_a_set() {
+    let taken = |text: &str| {
+        let changes = call(text.as_bytes())?;
+        match changes.as_slice() {
+            [Change::Set(name, value)] => Some(format!(
+                "{}={}",
+                String::from_utf8_lossy(name),
+                String::from_utf8_lossy(value)
+            )),
+            other => panic!("{other:?}"),
+        }
+    };
+    for (text, expected) in [
+        (
+            "SELECT set_config('TimeZone', 'Asia/Tokyo', false)",
+            Some("timezone='Asia/Tokyo'"),
+        ),
+        (
+            "select pg_catalog.Set_Config('app.tenant','it''s',FALSE);",
+            Some("app.tenant='it''s'"),
+        ),
+        (
+            "SELECT set_config('app.tenant', '', false)",
+            Some("app.tenant=''"),
+        ),
+        (
+            "SELECT set_config('search_path', 'tenant_a', false)",
+            Some("search_path='tenant_a'"),
+        ),
+        // SET would take these for one name.
+        ("SELECT set_config('search_path', 'a, b', false)", None),
+        ("SELECT set_config('search_path', '', false)", None),
+        ("SELECT set_config('search_path', 'pg_temp', false)", None),
+        ("SELECT set_config('role', 'x', false)", None),
+        ("SELECT set_config('app.', 'x', false)", None),
+        ("SELECT set_config('a', 'b', true)", None),
+        ("SELECT set_config('a', 'b', 'f')", None),
+        ("SELECT set_config('a', NULL, false)", None),
+        ("SELECT set_config('a', $1, false)", None),
+        ("SELECT set_config('a', E'b', false)", None),
+        ("SELECT set_config('a', 'b\\', false)", None),
+        ("SELECT set_config('a', 'b' || 'c', false)", None),
+        ("SELECT set_config('a', 'b', false), 1", None),
+        ("SELECT set_config('a', 'b', false) FROM t", None),
+        ("SELECT set_config('a', 'b', false) WHERE false", None),
+        ("SELECT set_config('a', 'b', false) LIMIT 0", None),
+        ("SELECT set_config('a', 'b', false); SELECT 1", None),
+        ("SELECT own.set_config('a', 'b', false)", None),
+        ("SELECT \"set_config\"('a', 'b', false)", None),
+        ("SELECT set_config('a', 'b', false", None),
+        ("SET a = 'b'", None),
+    ] {
+        assert_eq!(taken(text).as_deref(), expected, "{text}");
+    }
+}

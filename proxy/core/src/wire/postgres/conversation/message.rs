@@ -167,7 +167,13 @@ impl<'a> Parsed<'a> {
         if self.pins != Pins::of(PinReason::Setting) {
             return None;
         }
-        self.text.and_then(settings::changes).map(Fact::Changes)
+        let text = self.text?;
+        // By the extended protocol a row may be all that is asked for, and then no command tag says that the call is done.
+        let call = || {
+            let simple = self.kind == Kind::Query;
+            simple.then(|| settings::call(text)).flatten()
+        };
+        settings::changes(text).or_else(call).map(Fact::Changes)
     }
 
     /// What its text does to the transaction.
