@@ -109,7 +109,8 @@ fn steer_parse(
         Meaning::Nothing => {}
     }
     let whole = body.len() == header.body as usize;
-    let content = if whole && statements.has_room(tail.len()) && exchange.era.is_passing() {
+    let own = desk.pinned || exchange.era.is_passing();
+    let content = if whole && statements.has_room(tail.len()) && own {
         desk.catalog.intern_alone(tail, desk.traits)
     } else if whole && statements.has_room(tail.len()) {
         let reading = match exchange.ledger.as_deref_mut() {
