@@ -68,7 +68,8 @@ impl Shard {
             client.began_at = now;
             client.overran_at = None;
         }
-        let lost = client.conversation.settings_lost();
+        let lost = client.conversation.settings_lost() && !client.pins.has(PinReason::Setting);
+        let discarded = client.conversation.take_discarded();
         if read.stale_plan {
             self.retire_statements(client_id);
         }
@@ -96,6 +97,9 @@ impl Shard {
         }
         if lost {
             self.pin_for(client_id, PinReason::Setting);
+        }
+        if !discarded.is_empty() {
+            self.pins_discarded(now, client_id, discarded);
         }
         if let Some(still) = read.still {
             self.pins_answered(now, client_id, id, still);

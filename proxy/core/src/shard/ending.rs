@@ -53,6 +53,19 @@ impl Shard {
         }
     }
 
+    /// The server has discarded what some reasons were for.
+    pub(super) fn pins_discarded(&mut self, now: Now, id: ConnId, mut discarded: Pins) {
+        let Some(client) = self.client(id) else {
+            return;
+        };
+        if client.conversation.names_natively() {
+            // Which of them are left is not known here.
+            discarded.remove(PinReason::PreparedStatement);
+        }
+        let ended = client.ends.discarded(discarded);
+        self.unpin(now, id, ended);
+    }
+
     /// A session does not have these reasons any more.
     fn unpin(&mut self, now: Now, id: ConnId, ended: Pins) {
         let Some(client) = self.client(id) else {

@@ -10,6 +10,7 @@ mod languages;
 mod lending;
 mod login;
 mod overtime;
+mod pins;
 mod regress;
 mod rust_driver;
 mod settings;
@@ -41,6 +42,7 @@ pub fn all() -> impl Iterator<Item = &'static Case> {
         statements::CASES,
         differential::CASES,
         lending::CASES,
+        pins::CASES,
         clients::CASES,
         overtime::CASES,
         upkeep::CASES,

@@ -3,9 +3,13 @@
 //!
 //! Values are never interpreted: what a client wrote is what is said again. So nothing is taken whose meaning depends on anything
 //! but itself: text that is not ASCII (`client_encoding`), backslashes (`standard_conforming_strings`), settings that live in
-//! their transaction or in roles. What is not taken pins, see [`policy`].
+//! their transaction. What is not taken pins, see [`policy`].
 
+mod config;
 pub mod policy;
+mod several;
+
+pub use several::statements;
 
 use super::keywords::Keyword;
 use super::lexer::{Kind, Lexer, Token};
@@ -18,8 +22,19 @@ pub enum Change {
     Set(Box<[u8]>, Box<[u8]>),
     /// `RESET name`, `SET name TO DEFAULT`.
     Reset(Box<[u8]>),
-    /// `RESET ALL`.
+    /// `RESET ALL`: all but who the session is.
     ResetAll,
+    /// `DISCARD ALL`.
+    Discard,
+}
+
+/// What a `DISCARD` discards, of what outlasts a transaction and is followed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Discard {
+    /// Everything.
+    All,
+    /// What the session remembers of sequences.
+    Sequences,
 }
 
 /// What a text does to the transaction.
@@ -44,22 +59,27 @@ pub fn changes(text: &[u8]) -> Option<Vec<Change>> {
     let changes = match reader.next().keyword {
         Keyword::Set => reader.set()?,
         Keyword::Reset => vec![reader.reset()?],
+        Keyword::Select => return reader.set_configs().filter(|_| reader.is_at_end()),
         _ => return None,
     };
     reader.is_at_end().then_some(changes)
 }
 
-/// The change that `SELECT set_config('name', 'value', false)` makes: Django's and others' way to say SET. `None`: it is anything else.
+/// What a text of one statement discards; `None`: nothing that is followed.
 #[must_use]
-pub fn call(text: &[u8]) -> Option<Vec<Change>> {
+pub fn discard(text: &[u8]) -> Option<Discard> {
     let mut reader = Reader {
         lexer: Lexer::new(text),
     };
-    if reader.next().keyword != Keyword::Select {
+    if reader.next().keyword != Keyword::Discard {
         return None;
     }
-    let change = reader.call()?;
-    reader.is_at_end().then(|| vec![change])
+    let what = match reader.next().keyword {
+        Keyword::All => Discard::All,
+        Keyword::Sequences => Discard::Sequences,
+        _ => return None,
+    };
+    reader.is_at_end().then_some(what)
 }
 
 /// What a text of one statement does to the transaction; `None`: nothing, or it can't be told.
@@ -123,8 +143,12 @@ impl<'t> Reader<'t> {
         let mut token = self.next();
         if token.keyword == Keyword::Session {
             token = self.next();
-            if token.keyword == Keyword::Characteristics {
-                return self.characteristics();
+            match token.keyword {
+                Keyword::Characteristics => return self.characteristics(),
+                Keyword::Authorization => {
+                    return self.identity(policy::SESSION_USER).map(|one| vec![one]);
+                }
+                _ => {}
             }
         }
         let one = match token.keyword {
@@ -134,13 +158,13 @@ impl<'t> Reader<'t> {
                 let value = self.next();
                 Change::Set(b"search_path"[..].into(), self.string(value)?)
             }
+            Keyword::Role => self.identity(policy::ROLE)?,
             // Statements of their own, or names that are better not guessed at.
             Keyword::Local
             | Keyword::Session
             | Keyword::Authorization
             | Keyword::Transaction
             | Keyword::Constraints
-            | Keyword::Role
             | Keyword::Catalog
             | Keyword::Xml => return None,
             _ => self.assignment(token)?,
@@ -158,7 +182,9 @@ impl<'t> Reader<'t> {
             Keyword::All => Some(Change::ResetAll),
             Keyword::Time => (self.next().keyword == Keyword::Zone)
                 .then(|| Change::Reset(b"timezone"[..].into())),
-            Keyword::Session | Keyword::Transaction | Keyword::Role => None,
+            Keyword::Session => (self.next().keyword == Keyword::Authorization)
+                .then(|| Change::Reset(policy::SESSION_USER.into())),
+            Keyword::Transaction => None,
             _ => {
                 let (name, next) = self.name(token)?;
                 let ends = matches!(next.kind, Kind::End | Kind::Semicolon);
@@ -167,32 +193,24 @@ impl<'t> Reader<'t> {
         }
     }
 
-    /// `set_config('name', 'value', false)`.
-    fn call(&mut self) -> Option<Change> {
-        let mut function = self.next();
-        if self.is_word(function, "pg_catalog") {
-            if self.next().kind != Kind::Dot {
-                return None;
-            }
-            function = self.next();
+    /// `SET ROLE name`, `SET SESSION AUTHORIZATION name`.
+    fn identity(&mut self, setting: &[u8]) -> Option<Change> {
+        let mut value = self.next();
+        if value.keyword == Keyword::To || self.lexer.bytes(value) == b"=" {
+            value = self.next();
         }
-        if !self.is_word(function, "set_config") || self.next().kind != Kind::Open {
-            return None;
+        if value.keyword == Keyword::Default {
+            return Some(Change::Reset(setting.into()));
         }
-        let name = self.next();
-        let name = setting_name(&self.string(name)?)?;
-        if self.next().kind != Kind::Comma {
-            return None;
-        }
-        let value = self.next();
-        let value = self.string(value)?;
-        let comma = self.next();
-        let lasting = self.next();
-        let sound = comma.kind == Kind::Comma
-            && self.is_word(lasting, "false")
-            && self.next().kind == Kind::Close;
-        let same = policy::is_plain_string(&name, &value) && policy::may_set(&name, &value);
-        (sound && same).then_some(Change::Set(name, value))
+        let bytes = self.lexer.bytes(value);
+        let plain = !bytes.is_empty() && is_sound(bytes) && !bytes.contains(&b'\'');
+        let name = match value.kind {
+            Kind::Word if plain => bytes.to_ascii_lowercase(),
+            Kind::Quoted if plain && !bytes.contains(&b'"') => bytes.to_vec(),
+            _ => return self.string(value).map(|v| Change::Set(setting.into(), v)),
+        };
+        let value = [b"'", &name[..], b"'"].concat();
+        Some(Change::Set(setting.into(), value.into()))
     }
 
     /// `SET TIME ZONE value`.
@@ -410,15 +428,6 @@ impl<'t> Reader<'t> {
         };
         self.is_at_end().then_some(name)
     }
-}
-
-/// The name in a string, folded as PostgreSQL looks it up.
-fn setting_name(string: &[u8]) -> Option<Box<[u8]>> {
-    let name = string.strip_prefix(b"'")?.strip_suffix(b"'")?;
-    let plain = |b: &u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'$');
-    let sound = |part: &[u8]| !part.is_empty() && part.iter().all(plain);
-    let fits = name.len() <= SETTING_NAME_MAX && name.split(|b| *b == b'.').all(sound);
-    fits.then(|| name.to_ascii_lowercase().into())
 }
 
 /// Means the same to every server, whatever its settings.

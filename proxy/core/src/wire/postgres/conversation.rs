@@ -144,6 +144,21 @@ impl Conversation {
         self.exchange.start_replay();
     }
 
+    /// Reasons to pin that are gone: the server has discarded what they were for. Each is said once.
+    pub fn take_discarded(&mut self) -> Pins {
+        match &mut self.exchange.ledger {
+            Some(ledger) => ledger.take_ended(),
+            None => Pins::NONE,
+        }
+    }
+
+    /// The server keeps the session's names of statements.
+    #[must_use]
+    pub fn names_natively(&self) -> bool {
+        let statements = self.exchange.statements.as_ref();
+        statements.is_some_and(|s| s.is_native())
+    }
+
     /// The lent backend has not answered yet whether it takes over the session's settings.
     #[must_use]
     pub fn replaying(&self) -> bool {

@@ -38,7 +38,8 @@ impl Writer {
 
     fn send_change(&mut self) {
         let sql = self.change();
-        let bytes = match self.rng.below(8) {
+        let bytes = match self.rng.below(12) {
+            8..12 => self.other_ways(&sql),
             0 => wire::cat(&[
                 &wire::parse("", &sql),
                 &wire::bind("", "", &[]),
@@ -75,6 +76,46 @@ impl Writer {
             .filter(|m| matches!(m[0], b'Q' | b'S'))
             .count();
         self.send(bytes, cycles as u32);
+    }
+
+    /// The same as one statement of several, by a named statement, by a function; and what undoes it all.
+    fn other_ways(&mut self, sql: &str) -> Vec<u8> {
+        match self.rng.below(4) {
+            // Several of one query, an error undoes them all.
+            0 => {
+                let other = self.change();
+                let last = *self
+                    .rng
+                    .pick(&["select '#'", "select 1/0 /* # */", "commit /* # */"]);
+                let last = self.fill(last);
+                wire::query(&format!("{sql}; {other}; {last}"))
+            }
+            // Parsed once, run later, perhaps twice.
+            1 => {
+                let run = wire::cat(&[
+                    &wire::bind("", "set", &[]),
+                    &wire::execute("", 0),
+                    &wire::sync(),
+                ]);
+                let again = if self.rng.chance(50) { &run[..] } else { b"" };
+                wire::cat(&[
+                    &wire::parse("set", sql),
+                    &wire::sync(),
+                    &run,
+                    again,
+                    &wire::close(b'S', "set"),
+                    &wire::sync(),
+                ])
+            }
+            2 => {
+                let name = *self.rng.pick(&NAMES[..5]);
+                let value = *self.rng.pick(&["one", "two", "UTC", "#"]);
+                let sql = format!("select set_config('{name}', '{value}', false) /* # */");
+                wire::query(&self.fill(&sql))
+            }
+            _ if self.rng.chance(30) => wire::query(&self.fill("discard all /* # */")),
+            _ => wire::query(sql),
+        }
     }
 
     fn look(&mut self) {

@@ -1,17 +1,15 @@
 //! Which settings are followed, and which of them change how a statement's text is read.
 
-/// Settings that are not followed, sorted: they live in their transaction or belong to roles, run code, have a second name, end
+/// Settings that are not followed, sorted: they live in their transaction, run code, have a second name, end
 /// the connection of whoever comes next, or can't be set again at any time.
-const NEVER: &[&str] = &[
+pub const NEVER: &[&str] = &[
     "backslash_quote",
     "exit_on_error",
     "force_parallel_mode",
     "idle_session_timeout",
     "is_superuser",
     "local_preload_libraries",
-    "role",
     "seed",
-    "session_authorization",
     "session_preload_libraries",
     "sort_mem",
     "temp_buffers",
@@ -23,7 +21,7 @@ const NEVER: &[&str] = &[
 
 /// Settings that say nothing about how a statement's text is read, sorted. All others may: the literals of a statement are read
 /// with `datestyle` and `timezone` when it is prepared, its names with `search_path`.
-const NEUTRAL: &[&str] = &[
+pub const NEUTRAL: &[&str] = &[
     "application_name",
     "bytea_output",
     "client_min_messages",
@@ -42,24 +40,25 @@ const NEUTRAL: &[&str] = &[
     "work_mem",
 ];
 
+/// The setting behind `SET ROLE`.
+pub const ROLE: &[u8] = b"role";
+
+/// The setting behind `SET SESSION AUTHORIZATION`, which also ends any role.
+pub const SESSION_USER: &[u8] = b"session_authorization";
+
+/// Whether a setting says who the session is: `RESET ALL` leaves it, and what may be set depends on it.
+#[must_use]
+pub fn is_identity(name: &[u8]) -> bool {
+    name == ROLE || name == SESSION_USER
+}
+
 /// Milliseconds below which a server might not find the time to take over a session's settings.
-const SHORTEST_TIMEOUT: u64 = 100;
+pub const SHORTEST_TIMEOUT: u64 = 100;
 
 /// Whether changes of a setting are followed at all.
 #[must_use]
 pub fn may_follow(name: &[u8]) -> bool {
     !is_among(NEVER, name)
-}
-
-/// Whether `set_config` takes a string for this setting as SET does. SET takes the string for one name where a list of names is
-/// wanted, which is the same for a name that needs no quotes.
-#[must_use]
-pub fn is_plain_string(name: &[u8], value: &[u8]) -> bool {
-    let of_names =
-        name == b"search_path" || name == b"temp_tablespaces" || contains(name, b"preload");
-    let value = unquoted(value);
-    let plain = |b: &u8| b.is_ascii_lowercase() || *b == b'_';
-    !of_names || !value.is_empty() && value.iter().all(plain)
 }
 
 /// Whether this value of a setting is followed.
@@ -90,7 +89,8 @@ fn is_among(list: &[&str], name: &[u8]) -> bool {
         .is_ok()
 }
 
-fn unquoted(value: &[u8]) -> &[u8] {
+/// A literal without its quotes.
+pub(super) fn unquoted(value: &[u8]) -> &[u8] {
     value
         .strip_prefix(b"'")
         .and_then(|rest| rest.strip_suffix(b"'"))
@@ -160,7 +160,8 @@ mod tests {
             ("client_encoding", "'WIN932'", false),
             ("standard_conforming_strings", "on", true),
             ("standard_conforming_strings", "off", false),
-            ("role", "x", false),
+            ("role", "x", true),
+            ("is_superuser", "on", false),
             ("transaction_isolation", "'serializable'", false),
             ("app.tenant", "'7'", true),
         ] {

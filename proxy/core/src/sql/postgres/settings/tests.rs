@@ -11,6 +11,7 @@ fn said(text: &str) -> Option<String> {
             Change::Set(name, value) => format!("{}={}", text_of(name), text_of(value)),
             Change::Reset(name) => format!("-{}", text_of(name)),
             Change::ResetAll => "-*".to_owned(),
+            Change::Discard => "-".to_owned(),
         })
         .collect();
     Some(words.join("; "))
@@ -63,11 +64,71 @@ fn what_a_statement_changes_is_taken_as_it_was_written() {
 }
 
 #[test]
+fn who_the_session_is_and_set_config_are_taken_like_settings() {
+    for (text, expected) in [
+        ("SET ROLE X", "role='x'"),
+        ("set session role \"X y\"", "role='X y'"),
+        ("SET ROLE 'x''y'", "role='x''y'"),
+        ("SET ROLE NONE", "role='none'"),
+        ("SET role = x", "role='x'"),
+        ("set role to default", "-role"),
+        ("SET \"role\" = x", "role=x"),
+        ("RESET ROLE", "-role"),
+        ("SET SESSION AUTHORIZATION x", "session_authorization='x'"),
+        (
+            "SET SESSION AUTHORIZATION DEFAULT",
+            "-session_authorization",
+        ),
+        ("RESET SESSION AUTHORIZATION", "-session_authorization"),
+        (
+            "SELECT set_config('Work_Mem', '4MB', false)",
+            "work_mem='4MB'",
+        ),
+        (
+            "select pg_catalog.set_config('a.b','''x''',FALSE) as x, set_config('c.d', 'y', true) y, \
+             SET_CONFIG('e.f', '', false);",
+            "a.b='''x'''; e.f=''",
+        ),
+        (
+            "SELECT set_config('search_path', '\"$user\", public, a1', false)",
+            "search_path='$user', 'public', 'a1'",
+        ),
+        ("select set_config('role', 'x', false)", "role='x'"),
+    ] {
+        assert_eq!(said(text).as_deref(), Some(expected), "{text}");
+    }
+}
+
+#[test]
 fn what_can_not_be_said_again_is_not_taken() {
     for text in [
-        "SET ROLE x",
-        "SET role = x",
-        "SET SESSION AUTHORIZATION x",
+        "SET ROLE",
+        "SET ROLE x y",
+        "SET role = x, y",
+        "SET ROLE U&'x'",
+        "SET ROLE \"a\"\"b\"",
+        "SET SESSION SESSION AUTHORIZATION x",
+        "SET LOCAL ROLE x",
+        "RESET SESSION",
+        "SELECT set_config('a.b', 'x', false), 1",
+        "SELECT set_config('a.b', 'x', false) FROM t",
+        "SELECT set_config('a.b', 'x' || 'y', false)",
+        "SELECT set_config('a.b', $1, false)",
+        "SELECT set_config('a.b', 'x', 'f')",
+        "SELECT set_config('a.b', NULL, false)",
+        "SELECT set_config('a b', 'x', false)",
+        "SELECT set_config('a.b', E'x', false)",
+        "SELECT set_config('a.b', 'x', false) || 'y'",
+        "SELECT public.set_config('a.b', 'x', false)",
+        "SELECT set_config('search_path', '', false)",
+        "SELECT set_config('search_path', 'a,b', false)",
+        "SELECT set_config('search_path', 'A', false)",
+        "SELECT set_config('search_path', 'user', false)",
+        "SELECT set_config('search_path', 'pg_temp, a', false)",
+        "SELECT set_config('temp_tablespaces', 'a', false)",
+        "SELECT set_config('transaction_isolation', 'serializable', false)",
+        "SELECT (set_config('a.b', 'x', false))",
+        "SELECT DISTINCT set_config('a.b', 'x', false)",
         "SET LOCAL work_mem = 1",
         "SET local.tenant = 1",
         "SET SESSION.x = 1",
@@ -96,9 +157,6 @@ fn what_can_not_be_said_again_is_not_taken() {
         "SET a",
         "SET",
         "RESET",
-        "RESET SESSION AUTHORIZATION",
-        "RESET ROLE",
-        "RESET role",
         "RESET a b",
         "SET SESSION CHARACTERISTICS AS TRANSACTION",
         "SET SESSION CHARACTERISTICS AS TRANSACTION ISOLATION LEVEL x",
@@ -106,6 +164,42 @@ fn what_can_not_be_said_again_is_not_taken() {
         "",
     ] {
         assert_eq!(said(text), None, "{text}");
+    }
+}
+
+#[test]
+fn several_statements_are_taken_apart_where_that_is_sure() {
+    let parts = |text: &str| -> Option<Vec<String>> {
+        let parts = statements(text.as_bytes())?;
+        let text = |part: &[u8]| String::from_utf8_lossy(part).into_owned();
+        Some(parts.into_iter().map(text).collect())
+    };
+    assert_eq!(
+        parts("SET a = ';'; ; SELECT (1) /* ; */ ;\n-- ;\n").unwrap(),
+        ["SET a = ';'", " SELECT (1) /* ; */ "]
+    );
+    assert_eq!(parts(" ; ").unwrap(), Vec::<String>::new());
+    assert_eq!(
+        parts("SET a = 1; CREATE RULE r AS ON UPDATE TO t DO (a; b)"),
+        None
+    );
+    assert_eq!(parts("SELECT (1; 2)"), None);
+    assert_eq!(parts("SET a = 'x"), None);
+    assert!(parts(&"SET a = 1;".repeat(32)).is_some());
+    assert_eq!(parts(&"SET a = 1;".repeat(33)), None);
+}
+
+#[test]
+fn discards() {
+    for (text, expected) in [
+        ("DISCARD ALL;", Some(Discard::All)),
+        ("discard /* */ sequences", Some(Discard::Sequences)),
+        ("DISCARD TEMP", None),
+        ("DISCARD ALL; SELECT 1", None),
+        ("DISCARD", None),
+        ("RESET ALL", None),
+    ] {
+        assert_eq!(discard(text.as_bytes()), expected, "{text}");
     }
 }
 
@@ -131,62 +225,5 @@ fn points_of_a_transaction() {
         ("select 1", None),
     ] {
         assert_eq!(point(text.as_bytes()), expected, "{text}");
-    }
-}
-
-#[test]
-fn set_config_of_literals_is_a_set() {
-    let taken = |text: &str| {
-        let changes = call(text.as_bytes())?;
-        match changes.as_slice() {
-            [Change::Set(name, value)] => Some(format!(
-                "{}={}",
-                String::from_utf8_lossy(name),
-                String::from_utf8_lossy(value)
-            )),
-            other => panic!("{other:?}"),
-        }
-    };
-    for (text, expected) in [
-        (
-            "SELECT set_config('TimeZone', 'Asia/Tokyo', false)",
-            Some("timezone='Asia/Tokyo'"),
-        ),
-        (
-            "select pg_catalog.Set_Config('app.tenant','it''s',FALSE);",
-            Some("app.tenant='it''s'"),
-        ),
-        (
-            "SELECT set_config('app.tenant', '', false)",
-            Some("app.tenant=''"),
-        ),
-        (
-            "SELECT set_config('search_path', 'tenant_a', false)",
-            Some("search_path='tenant_a'"),
-        ),
-        // SET would take these for one name.
-        ("SELECT set_config('search_path', 'a, b', false)", None),
-        ("SELECT set_config('search_path', '', false)", None),
-        ("SELECT set_config('search_path', 'pg_temp', false)", None),
-        ("SELECT set_config('role', 'x', false)", None),
-        ("SELECT set_config('app.', 'x', false)", None),
-        ("SELECT set_config('a', 'b', true)", None),
-        ("SELECT set_config('a', 'b', 'f')", None),
-        ("SELECT set_config('a', NULL, false)", None),
-        ("SELECT set_config('a', $1, false)", None),
-        ("SELECT set_config('a', E'b', false)", None),
-        ("SELECT set_config('a', 'b\\', false)", None),
-        ("SELECT set_config('a', 'b' || 'c', false)", None),
-        ("SELECT set_config('a', 'b', false), 1", None),
-        ("SELECT set_config('a', 'b', false) FROM t", None),
-        ("SELECT set_config('a', 'b', false) WHERE false", None),
-        ("SELECT set_config('a', 'b', false) LIMIT 0", None),
-        ("SELECT set_config('a', 'b', false); SELECT 1", None),
-        ("SELECT own.set_config('a', 'b', false)", None),
-        ("SELECT \"set_config\"('a', 'b', false)", None),
-        ("SELECT set_config('a', 'b', false", None),
-        ("SET a = 'b'", None),
-    ] {
-        assert_eq!(taken(text).as_deref(), expected, "{text}");
     }
 }

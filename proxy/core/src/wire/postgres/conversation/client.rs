@@ -7,7 +7,7 @@ use super::asked::{ClientEnd, Context, FromClient};
 use super::exchange::{Exchange, WaitFor};
 use super::late::Late;
 use super::message::{self, HEADER, Header, OUR_CLOSE, Parsed};
-use super::naming::Steer;
+use super::naming::{self, Steer};
 use super::owed::Kind;
 use super::settings;
 use super::steering;
@@ -362,6 +362,10 @@ fn decide(
         Steer::Instead(of) => {
             if parsed.kind == Kind::Parse {
                 parsed.leaves_nothing_yet();
+            }
+            let traits = context.desk.as_deref().map(|desk| desk.traits);
+            if header.tag == b'B' && traits.is_some_and(|t| t.followed) {
+                parsed.bound = naming::fact_of(exchange, header, body);
             }
             settings::follow(exchange, out, header, body, &mut parsed);
             out.note(&parsed);

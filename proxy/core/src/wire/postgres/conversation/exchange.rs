@@ -299,7 +299,12 @@ impl Exchange {
             (b'1' | b'2' | b'C', Kind::OurBegin) => self.done(),
             (b'C', Kind::OurQuery | Kind::OurQuestion) => self.answered = true,
             (b'T' | b'D', Kind::OurQuestion) => {}
-            (b'I' | b's', Kind::Execute) if !self.copying => self.done(),
+            (b'I' | b's', Kind::Execute) if !self.copying => {
+                if let Some(ledger) = &mut self.ledger {
+                    ledger.suspended(self.owed.front_number());
+                }
+                self.done();
+            }
             (b'1', Kind::Parse)
             | (b'2', Kind::Bind)
             | (b'3', Kind::Close)

@@ -2,6 +2,7 @@
 //!
 //! PostgreSQL manual, "Message Formats". No state here.
 
+use std::collections::VecDeque;
 use std::sync::LazyLock;
 
 use memchr::memmem::Finder;
@@ -82,6 +83,10 @@ pub(super) struct Parsed<'a> {
     pub(super) kind: Kind,
     /// Its text, when that is one statement which has been read to its end.
     pub(super) text: Option<&'a [u8]>,
+    /// Its text, when it is of several statements which have been read to their end.
+    several: Option<&'a [u8]>,
+    /// What the named statement does that it binds.
+    pub(super) bound: Option<Fact>,
     /// A statement of it ends a transaction or goes back to a savepoint.
     pub(super) ends_transaction: bool,
     pub(super) pins: Pins,
@@ -106,6 +111,8 @@ impl<'a> Parsed<'a> {
     pub(super) fn unread(header: Header) -> Parsed<'a> {
         Parsed {
             text: None,
+            several: None,
+            bound: None,
             ends_transaction: false,
             kind: match header.tag {
                 b'Q' => Kind::Query,
@@ -142,6 +149,7 @@ impl<'a> Parsed<'a> {
         self.schema = facts.schema;
         self.ends_transaction = facts.ends_transaction;
         self.text = (facts.statements == 1).then_some(text);
+        self.several = (facts.statements > 1).then_some(text);
     }
 
     /// Nothing is known of it, only because it is long; and what it is does not matter before it has gone on.
@@ -162,18 +170,19 @@ impl<'a> Parsed<'a> {
             || self.pins.has(PinReason::UnknownStatement)
     }
 
-    /// The changes of settings that its text makes and nothing else that would pin.
+    /// The changes of settings that its text makes and nothing else that would pin; or what it discards.
     pub(super) fn changes(&self) -> Option<Fact> {
-        if self.pins != Pins::of(PinReason::Setting) {
+        if self.pins == Pins::of(PinReason::Setting) {
+            return match self.several {
+                Some(text) => several(text),
+                None => self.text.and_then(settings::changes).map(Fact::Changes),
+            };
+        }
+        let alone = self.pins.is_empty() || self.pins == Pins::of(PinReason::Discard);
+        if !self.discards || !alone {
             return None;
         }
-        let text = self.text?;
-        // By the extended protocol a row may be all that is asked for, and then no command tag says that the call is done.
-        let call = || {
-            let simple = self.kind == Kind::Query;
-            simple.then(|| settings::call(text)).flatten()
-        };
-        settings::changes(text).or_else(call).map(Fact::Changes)
+        self.text.and_then(settings::discard).map(Fact::Discard)
     }
 
     /// What its text does to the transaction.
@@ -259,6 +268,32 @@ fn read_text<'a>(text: &'a [u8], parsed: &mut Parsed<'a>) -> Facts {
         parsed.pins.add(Pins::of(PinReason::PreparedStatement));
     }
     facts
+}
+
+/// What a text of one statement does to settings or to the transaction.
+pub(super) fn fact(text: &[u8]) -> Option<Fact> {
+    let mut parsed = Parsed::unread(Header {
+        tag: b'Q',
+        body: 0,
+        sound: true,
+    });
+    read_statement(text, &mut parsed, None);
+    parsed.changes().or_else(|| parsed.point())
+}
+
+/// What each of several statements does to settings; all that pin do so for a setting.
+fn several(text: &[u8]) -> Option<Fact> {
+    let mut facts = VecDeque::new();
+    for one in settings::statements(text)? {
+        let pins = inspect(one).pins;
+        let fact = if pins.is_empty() {
+            settings::point(one).map(Fact::Point)
+        } else {
+            Some(Fact::Changes(settings::changes(one)?))
+        };
+        facts.push_back(fact);
+    }
+    Some(Fact::Several(facts))
 }
 
 /// The system view of prepared statements and the function behind it.

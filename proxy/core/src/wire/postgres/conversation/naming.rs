@@ -7,12 +7,13 @@
 
 use std::sync::Arc;
 
+use super::super::ledger::Fact;
 use super::super::messages;
 use super::super::statements::catalog::{NAME_LEN, NAME_PREFIX, name_of};
 use super::super::statements::session::{Asked, Meaning, Statements};
 use super::super::statements::{Content, Desk, Hash, Held, Holding};
 use super::exchange::{Exchange, TxStatus, WaitFor};
-use super::message::{HEADER, Header, until_nul};
+use super::message::{self, HEADER, Header, until_nul};
 use super::owed::Kind;
 use crate::pins::Pins;
 use crate::sql::postgres::{Words, inspect};
@@ -223,8 +224,18 @@ fn steer_use(
 pub(super) fn pins_of(exchange: &Exchange, named: &Named<'_>) -> Pins {
     let statements = exchange.statements.as_deref();
     match statements.map(|s| s.meaning(named.name)) {
-        Some(Meaning::Content(content)) => content.traits().pins,
+        Some(Meaning::Content(content)) if !content.traits().followed => content.traits().pins,
         _ => Pins::NONE,
+    }
+}
+
+/// What running the statement that is named does to settings or to the transaction.
+pub(super) fn fact_of(exchange: &Exchange, header: Header, body: &[u8]) -> Option<Fact> {
+    let named = named(header, body).ok()??;
+    let statements = exchange.statements.as_deref()?;
+    match statements.meaning(named.name) {
+        Meaning::Content(content) => message::fact(content.text()),
+        _ => None,
     }
 }
 

@@ -1,8 +1,9 @@
 //! Messages that change settings, on their way to the server: noted in the session's ledger where they can be followed, else they pin.
 //!
-//! Followed are simple queries of one statement, and the unnamed statement where it is parsed, bound and executed in one batch.
+//! Followed are simple queries, the unnamed statement where it is parsed, bound and executed in one batch, and named statements that
+//! are shared. Of a query of several statements all that change settings must be such as can be followed.
 
-use super::super::ledger::{Fact, Ledger};
+use super::super::ledger::{Bound, Fact, Ledger};
 use super::super::statements::Held;
 use super::asked::FromClient;
 use super::exchange::{Exchange, WaitFor};
@@ -40,8 +41,16 @@ pub(super) fn follow(
 ) {
     let fact = match parsed.kind {
         Kind::Query | Kind::ParseUnnamed => fact(exchange, parsed),
+        Kind::Bind => parsed.bound.take().filter(|fact| {
+            let follows = !disturbs(exchange, fact);
+            if !follows {
+                out.pins.add(Pins::of(PinReason::Setting));
+            }
+            follows
+        }),
         _ => None,
     };
+    out.discards |= matches!(fact, Some(Fact::Discard(_)));
     if fact.is_none() && exchange.ledger.is_none() {
         return;
     }
@@ -61,7 +70,12 @@ pub(super) fn follow(
         }
         Kind::Bind => {
             let to_unnamed = body.first() == Some(&0);
-            ledger.bind(parsed.uses_unnamed, to_unnamed)
+            let from = if parsed.uses_unnamed {
+                Bound::Unnamed
+            } else {
+                Bound::Named(fact)
+            };
+            ledger.bind(from, to_unnamed)
         }
         // Nothing but the empty name and the number of rows.
         Kind::Execute if header.body == 5 => {
@@ -79,7 +93,7 @@ pub(super) fn follow(
 /// What a text does that the ledger must know of.
 fn fact(exchange: &Exchange, parsed: &mut Parsed<'_>) -> Option<Fact> {
     match parsed.changes() {
-        Some(fact) if disturbs_statements(exchange, &fact) => None,
+        Some(fact) if disturbs(exchange, &fact) => None,
         Some(fact) => {
             parsed.pins = Pins::NONE;
             Some(fact)
@@ -89,15 +103,14 @@ fn fact(exchange: &Exchange, parsed: &mut Parsed<'_>) -> Option<Fact> {
     }
 }
 
-/// The session has named statements, and they would be read in another way from now on, on backends that have not prepared them yet.
-fn disturbs_statements(exchange: &Exchange, fact: &Fact) -> bool {
+/// What it changes can't be followed for the sake of what the session has: for one thing named statements, if they would be read in
+/// another way from now on, on backends that have not prepared them yet.
+fn disturbs(exchange: &Exchange, fact: &Fact) -> bool {
     let named = exchange.statements.as_ref().is_some_and(|s| !s.is_empty());
-    let Fact::Changes(changes) = fact else {
-        return false;
-    };
     let none = Ledger::default();
     let ledger = exchange.ledger.as_deref().unwrap_or(&none);
-    named && changes.iter().any(|change| ledger.changes_reading(change))
+    ledger.meets_role(fact)
+        || (named && fact.changes().any(|change| ledger.changes_reading(change)))
 }
 
 impl Exchange {

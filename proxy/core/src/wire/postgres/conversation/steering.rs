@@ -66,12 +66,7 @@ pub(super) fn steer(
             Steer::Later
         }
         Ok(Some(named)) => {
-            desk.traits = Traits {
-                feeds_sequence: parsed.sequences.fed,
-                schema: parsed.schema,
-                pins: parsed.pins,
-                ends: parsed.ends,
-            };
+            desk.traits = traits_of(header, parsed);
             let steer = naming::steer_named(exchange, desk, made, header, body, &named);
             out.feeds_sequence |= desk.traits.feeds_sequence;
             if header.tag == b'B' {
@@ -83,10 +78,23 @@ pub(super) fn steer(
     }
 }
 
+fn traits_of(header: Header, parsed: &Parsed<'_>) -> Traits {
+    let followed = || parsed.changes().is_some() || parsed.point().is_some();
+    Traits {
+        feeds_sequence: parsed.sequences.fed,
+        schema: parsed.schema,
+        pins: parsed.pins,
+        ends: parsed.ends,
+        followed: header.tag == b'P' && followed(),
+    }
+}
+
 /// What has been parsed once may be run in any lend.
 fn mind_bound(exchange: &mut Exchange, desk: &mut Desk<'_>, out: &mut FromClient) {
     let traits = desk.traits;
-    out.pins.add(traits.pins);
+    if !traits.followed {
+        out.pins.add(traits.pins);
+    }
     out.ends.add(traits.ends);
     mind_schema(exchange, desk, traits.schema);
 }

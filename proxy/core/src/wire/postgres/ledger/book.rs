@@ -8,21 +8,13 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use super::{SessionState, Setting, current, reading};
+use super::{Bound, Fact, SessionState, Setting, current, quoted, reading};
 use crate::limits::{
     SETTING_CHANGES_MAX, SETTINGS_PER_SESSION_BYTES_MAX, SETTINGS_PER_SESSION_MAX,
 };
-use crate::sql::postgres::settings::{Change, Point, policy};
+use crate::pins::{BEYOND_RESET, PinReason, Pins};
+use crate::sql::postgres::settings::{Change, Discard, Point, policy};
 use crate::wire::Parameters;
-
-/// What a request does, if the server does it.
-#[derive(Clone, Debug)]
-pub enum Fact {
-    /// It changes settings.
-    Changes(Vec<Change>),
-    /// It ends the transaction or moves in it.
-    Point(Point),
-}
 
 /// What the session's next Bind of the unnamed statement runs.
 #[derive(Debug, Default)]
@@ -60,6 +52,12 @@ pub struct Ledger {
     /// Some ROLLBACK was done: of the whole transaction if none is open at the segment's end, else of nobody knows what.
     unclear: bool,
     lost: bool,
+    /// What is lost is discarded, if the transaction at hand does not fail.
+    recovers: bool,
+    /// What a `DISCARD` has ended, if the transaction at hand does not fail.
+    discarded: Pins,
+    /// What one has ended.
+    ended: Pins,
 }
 
 impl Ledger {
@@ -113,7 +111,10 @@ impl Ledger {
 
     /// A request was sent.
     pub fn ask(&mut self, number: u32, fact: Fact) {
-        if self.lost {
+        if self.lost && !matches!(fact, Fact::Discard(_)) {
+            // What is done behind a DISCARD would be lost again.
+            self.asked.clear();
+            self.recovers = false;
             return;
         }
         let waiting = self.asked.len() + self.open.len() + self.points.len();
@@ -125,23 +126,24 @@ impl Ledger {
 
     /// The unnamed statement was parsed.
     pub fn parse(&mut self, fact: Option<Fact>) {
-        self.batch.unbound = changes(fact.as_ref());
+        self.batch.unbound = sets(fact.as_ref());
         self.unnamed_sets |= self.batch.unbound;
         self.batch.parsed = Some(fact);
     }
 
-    /// Something was bound: from the unnamed statement, or perhaps; to the unnamed portal, or another. `false`: it may change settings
-    /// when nobody will notice.
+    /// Something was bound, to the unnamed portal or another. `false`: it may change settings when nobody will notice.
     #[must_use]
-    pub fn bind(&mut self, from_unnamed: bool, to_unnamed: bool) -> bool {
-        let fact = match &self.batch.parsed {
-            _ if !from_unnamed => None,
-            Some(fact) => fact.clone(),
-            None if self.unnamed_sets => return false,
-            None => None,
+    pub fn bind(&mut self, from: Bound, to_unnamed: bool) -> bool {
+        let fact = match (from, &self.batch.parsed) {
+            (Bound::Named(fact), _) => fact,
+            (Bound::Unnamed, Some(fact)) => {
+                self.batch.unbound = false;
+                fact.clone()
+            }
+            (Bound::Unnamed, None) if self.unnamed_sets => return false,
+            (Bound::Unnamed, None) => None,
         };
-        self.batch.unbound &= !from_unnamed;
-        let sets = changes(fact.as_ref());
+        let sets = sets(fact.as_ref());
         if to_unnamed {
             self.batch.unrun = sets;
             self.batch.bound = fact;
@@ -175,10 +177,13 @@ impl Ledger {
 
     /// A request, or one statement of it, has been done; `tag` is its command tag.
     pub fn completed(&mut self, number: u32, tag: &[u8]) {
+        let fact = self.answered(number);
+        if let Some(Fact::Discard(what)) = fact {
+            return self.discard(what);
+        }
         if self.lost {
             return;
         }
-        let fact = self.answered(number);
         match (fact, tag) {
             (Some(Fact::Changes(changes)), b"SET" | b"RESET" | b"SELECT 1") if !self.unclear => {
                 self.latest().extend(changes)
@@ -197,6 +202,27 @@ impl Ledger {
         }
     }
 
+    fn discard(&mut self, what: Discard) {
+        match what {
+            Discard::Sequences => self.discarded.add(Pins::of(PinReason::Sequence)),
+            Discard::All => {
+                self.discarded.add(Pins::ALL.without(BEYOND_RESET));
+                if self.lost {
+                    self.recovers = true;
+                } else {
+                    self.latest().push(Change::Discard);
+                }
+            }
+        }
+    }
+
+    /// A request has given some of its rows, and will not be heard of again.
+    pub fn suspended(&mut self, number: u32) {
+        if self.answered(number).is_some_and(|fact| fact.sets()) {
+            self.lose();
+        }
+    }
+
     /// A request has failed.
     pub fn failed(&mut self, number: u32) {
         self.answered(number);
@@ -208,6 +234,7 @@ impl Ledger {
         self.drop_before(number);
         let (failed, unclear) = (self.failed, self.unclear);
         (self.failed, self.unclear) = (false, false);
+        self.end_discard(idle, failed);
         if idle && (failed || unclear) {
             self.roll_back();
         } else if idle {
@@ -217,12 +244,37 @@ impl Ledger {
         }
     }
 
+    fn end_discard(&mut self, idle: bool, failed: bool) {
+        if failed {
+            (self.discarded, self.recovers) = (Pins::NONE, false);
+        } else if idle {
+            self.ended.add(core::mem::take(&mut self.discarded));
+            if core::mem::take(&mut self.recovers) {
+                (self.lost, self.state) = (false, None);
+            }
+        }
+    }
+
+    /// Reasons to pin that are gone: the server has discarded what they were for.
+    pub fn take_ended(&mut self) -> Pins {
+        core::mem::take(&mut self.ended)
+    }
+
+    /// What the request, or its next statement, does.
     fn answered(&mut self, number: u32) -> Option<Fact> {
         self.drop_before(number);
-        match self.asked.front() {
-            Some((asked, _)) if *asked == number => self.asked.pop_front().map(|(_, fact)| fact),
-            _ => None,
+        let (asked, fact) = self.asked.front_mut()?;
+        if *asked != number {
+            return None;
         }
+        if let Fact::Several(facts) = fact {
+            let next = facts.pop_front().flatten();
+            if facts.is_empty() {
+                self.asked.pop_front();
+            }
+            return next;
+        }
+        self.asked.pop_front().map(|(_, fact)| fact)
     }
 
     /// Requests that were skipped behind an error.
@@ -302,12 +354,32 @@ impl Ledger {
     pub fn changes_reading(&self, change: &Change) -> bool {
         match change {
             Change::Set(name, _) | Change::Reset(name) => policy::is_reading(name),
-            Change::ResetAll => {
+            Change::ResetAll | Change::Discard => {
                 self.state.as_ref().is_some_and(|s| !s.reading.is_empty())
                     || self.committed.iter().any(is_reading)
                     || self.open_changes().any(is_reading)
             }
         }
+    }
+
+    /// Whether what a request does can't be followed for the sake of what was done before: what becomes of a role when the session's user
+    /// is changed, and changed back, depends on the server's version.
+    #[must_use]
+    pub fn meets_role(&self, fact: &Fact) -> bool {
+        let is = |change: &Change, wanted: &[u8]| match change {
+            Change::Set(name, _) | Change::Reset(name) => **name == *wanted,
+            Change::ResetAll | Change::Discard => false,
+        };
+        if !fact.changes().any(|c| is(c, policy::SESSION_USER)) {
+            return false;
+        }
+        let mut all = self
+            .committed
+            .iter()
+            .chain(self.open_changes())
+            .chain(fact.changes());
+        self.state.as_ref().is_some_and(|s| s.sets(policy::ROLE))
+            || all.any(|c| is(c, policy::ROLE))
     }
 
     /// The settings under which a statement that is prepared now is read; empty: those of a new session.
@@ -331,10 +403,7 @@ impl Ledger {
 
     /// Changes that may be undone.
     fn open_changes(&self) -> impl Iterator<Item = &Change> {
-        let asked = self.asked.iter().flat_map(|(_, fact)| match fact {
-            Fact::Changes(changes) => &changes[..],
-            Fact::Point(_) => &[],
-        });
+        let asked = self.asked.iter().flat_map(|(_, fact)| fact.changes());
         let points = self.points.iter().flat_map(|(_, changes)| changes);
         self.open.iter().chain(points).chain(asked)
     }
@@ -384,23 +453,27 @@ impl Ledger {
     }
 }
 
-fn changes(fact: Option<&Fact>) -> bool {
-    matches!(fact, Some(Fact::Changes(_)))
+fn sets(fact: Option<&Fact>) -> bool {
+    fact.is_some_and(Fact::sets)
 }
 
 fn is_reading(change: &Change) -> bool {
     match change {
         Change::Set(name, _) | Change::Reset(name) => policy::is_reading(name),
-        Change::ResetAll => true,
+        Change::ResetAll | Change::Discard => true,
     }
 }
 
 fn apply(settings: &mut Vec<Setting>, change: &Change) {
     let (name, value) = match change {
-        Change::ResetAll => return settings.clear(),
+        Change::ResetAll => return settings.retain(|s| policy::is_identity(&s.name)),
+        Change::Discard => return settings.clear(),
         Change::Set(name, value) => (name, Some(value)),
         Change::Reset(name) => (name, None),
     };
+    if **name == *policy::SESSION_USER {
+        settings.retain(|s| *s.name != *policy::ROLE);
+    }
     let at = settings.binary_search_by(|s| s.name.cmp(name));
     let setting = |value: &[u8]| Setting {
         name: name.clone(),
@@ -419,14 +492,6 @@ fn apply(settings: &mut Vec<Setting>, change: &Change) {
         (Err(at), Some(value)) => settings.insert(at, setting(value)),
         (Err(_), None) => {}
     }
-}
-
-/// As a string in SQL; what servers report of date styles needs no escapes, and is refused if it does.
-fn quoted(text: &[u8]) -> Box<[u8]> {
-    let mut out = vec![b'\''];
-    out.extend(text.iter().filter(|b| !matches!(b, b'\'' | b'\\')));
-    out.push(b'\'');
-    out.into()
 }
 
 #[cfg(test)]

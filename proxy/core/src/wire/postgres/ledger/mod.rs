@@ -5,8 +5,10 @@
 //! followed is decided in [`crate::sql::postgres::settings`], when a backend is brought to another state in [`crate::shard`].
 
 mod book;
+mod fact;
 
-pub use book::{Fact, Ledger};
+pub use book::Ledger;
+pub use fact::{Bound, Fact};
 
 use core::hash::{Hash as _, Hasher as _};
 use std::hash::DefaultHasher;
@@ -58,7 +60,10 @@ impl SessionState {
     /// Whether a reported parameter is one of these settings.
     #[must_use]
     pub fn sets(&self, parameter: &[u8]) -> bool {
+        // Reported with whoever the session is.
+        let follows = parameter.eq_ignore_ascii_case(b"is_superuser");
         self.setting(parameter).is_some()
+            || (follows && self.settings.iter().any(|s| policy::is_identity(&s.name)))
     }
 
     fn setting(&self, parameter: &[u8]) -> Option<&Setting> {
@@ -92,29 +97,52 @@ fn current<'a>(known: &'a Parameters, drift: &'a Parameters, name: &[u8]) -> Opt
 /// Appends what brings a server session from one state to another: BEGIN by the extended protocol without a Sync, and a query. Should
 /// anything of it fail, whatever the client sent behind it is refused: up to a Sync if the transaction has not begun, else because
 /// it has failed. Nothing ever runs with settings that are not its client's.
+///
+/// Who the session is comes last, and is taken back first: settings are made by whoever has logged in, who may set what another must not.
 pub fn write_replay(out: &mut Vec<u8>, from: Option<&SessionState>, to: Option<&SessionState>) {
     messages::parse(out, b"", b"BEGIN\0\0\0");
     messages::bind_and_execute(out);
     let (from, to) = (settings_of(from), settings_of(to));
     messages::query_of(out, |out| {
-        for old in from {
+        let who = [policy::ROLE, policy::SESSION_USER];
+        for name in who.iter().filter(|name| has(from, name)) {
+            write_reset(out, name);
+        }
+        for old in from.iter().filter(|s| !policy::is_identity(&s.name)) {
             if !to.iter().any(|s| s.name == old.name) {
-                out.extend_from_slice(b"RESET ");
-                write_name(out, &old.name);
-                out.push(b';');
+                write_reset(out, &old.name);
             }
         }
-        for new in to {
+        for new in to.iter().filter(|s| !policy::is_identity(&s.name)) {
             if !from.contains(new) {
-                out.extend_from_slice(b"SET ");
-                write_name(out, &new.name);
-                out.extend_from_slice(b" TO ");
-                out.extend_from_slice(&new.value);
-                out.push(b';');
+                write_set(out, new);
+            }
+        }
+        for name in who.iter().rev() {
+            if let Some(setting) = to.iter().find(|s| *s.name == **name) {
+                write_set(out, setting);
             }
         }
         out.extend_from_slice(b"COMMIT");
     });
+}
+
+fn has(settings: &[Setting], name: &[u8]) -> bool {
+    settings.iter().any(|s| *s.name == *name)
+}
+
+fn write_reset(out: &mut Vec<u8>, name: &[u8]) {
+    out.extend_from_slice(b"RESET ");
+    write_name(out, name);
+    out.push(b';');
+}
+
+fn write_set(out: &mut Vec<u8>, setting: &Setting) {
+    out.extend_from_slice(b"SET ");
+    write_name(out, &setting.name);
+    out.extend_from_slice(b" TO ");
+    out.extend_from_slice(&setting.value);
+    out.push(b';');
 }
 
 fn settings_of(state: Option<&SessionState>) -> &[Setting] {
@@ -143,6 +171,14 @@ fn reading<'a>(settings: impl Iterator<Item = (&'a [u8], &'a [u8])>) -> Box<[u8]
         all.push(b'\n');
     }
     all.into()
+}
+
+/// As a string in SQL; what servers report of date styles needs no escapes, and is refused if it does.
+fn quoted(text: &[u8]) -> Box<[u8]> {
+    let mut out = vec![b'\''];
+    out.extend(text.iter().filter(|b| !matches!(b, b'\'' | b'\\')));
+    out.push(b'\'');
+    out.into()
 }
 
 #[cfg(test)]
@@ -183,6 +219,26 @@ mod tests {
             replay(Some(&b), None),
             "RESET \"b\";RESET \"c\";RESET \"x\".\"y\";COMMIT"
         );
+    }
+
+    #[test]
+    fn who_a_session_is_is_taken_back_first_and_set_last() {
+        let a = state(&[
+            ("a", "1"),
+            ("role", "'r'"),
+            ("session_authorization", "'s'"),
+        ]);
+        let b = state(&[("role", "'r'"), ("z", "1")]);
+        assert_eq!(
+            replay(None, Some(&a)),
+            "SET \"a\" TO 1;SET \"session_authorization\" TO 's';SET \"role\" TO 'r';COMMIT"
+        );
+        assert_eq!(
+            replay(Some(&a), Some(&b)),
+            "RESET \"role\";RESET \"session_authorization\";RESET \"a\";SET \"z\" TO 1;SET \"role\" TO 'r';COMMIT"
+        );
+        assert_eq!(replay(Some(&b), None), "RESET \"role\";RESET \"z\";COMMIT");
+        assert!(a.sets(b"is_superuser") && !state(&[("z", "1")]).sets(b"is_superuser"));
     }
 
     #[test]

@@ -29,6 +29,8 @@ pub struct Traits {
     pub pins: Pins,
     /// What it may take away.
     pub ends: Pins,
+    /// What it does to settings or to the transaction is followed, if nothing else speaks against it.
+    pub followed: bool,
 }
 
 /// Text and parameter types of a statement.

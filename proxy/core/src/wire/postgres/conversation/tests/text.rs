@@ -24,8 +24,8 @@ fn text_of_queries_and_parses_pins() {
     assert_eq!(pins_of(&query(b"select 1")), Pins::NONE);
     // Followed instead.
     assert_eq!(pins_of(&query(set)), Pins::NONE);
-    assert_eq!(pins_of(&query(b"set work_mem = 1; select 1")), setting);
-    assert_eq!(pins_of(&query(b"set role = x")), setting);
+    assert_eq!(pins_of(&query(b"set work_mem = 1; select 1")), Pins::NONE);
+    assert_eq!(pins_of(&query(b"set temp_buffers = 8")), setting);
     assert_eq!(pins_of(&parse(b"", b"select $1")), Pins::NONE);
     assert_eq!(pins_of(&parse(b"", set)), Pins::NONE);
     let sync = message(b'S', b"");
@@ -36,18 +36,18 @@ fn text_of_queries_and_parses_pins() {
         pins_of(&parse(b"name", b"select $1")),
         Pins::of(PinReason::PreparedStatement)
     );
-    let role = query(b"set role = x");
-    let all = [role, query(b"listen x"), query(b"select 1")].concat();
+    let pins = query(b"set temp_buffers = 8");
+    let all = [pins, query(b"listen x"), query(b"select 1")].concat();
     assert!(pins_of(&all).has(PinReason::Setting) && pins_of(&all).has(PinReason::Listen));
 }
 
 #[test]
 fn text_ends_at_the_first_nul_or_with_the_message() {
     assert_eq!(
-        pins_of(&message(b'Q', b"select 1\0set role = x\0")),
+        pins_of(&message(b'Q', b"select 1\0set temp_buffers = 8\0")),
         Pins::NONE
     );
-    assert!(pins_of(&message(b'Q', b"set role = x")).has(PinReason::Setting));
+    assert!(pins_of(&message(b'Q', b"set temp_buffers = 8")).has(PinReason::Setting));
     let _ = pins_of(&message(b'Q', b""));
     assert!(pins_of(&message(b'P', b"name")).has(PinReason::PreparedStatement));
     assert!(pins_of(&message(b'P', b"")).has(PinReason::LargeStatement));

@@ -202,7 +202,7 @@ fn the_unnamed_statement_is_followed_within_its_batch() {
     let fact = || Some(Fact::Changes(settings::changes(b"set a = 1").unwrap()));
     let mut ledger = Ledger::default();
     ledger.parse(fact());
-    assert!(ledger.bind(true, true));
+    assert!(ledger.bind(Bound::Unnamed, true));
     ledger.execute(0);
     assert!(ledger.end_batch());
     ledger.completed(0, b"SET");
@@ -216,13 +216,13 @@ fn the_unnamed_statement_is_followed_within_its_batch() {
         ledger.parse(fact());
         let followed = match step {
             0 => ledger.end_batch(),
-            1 => ledger.bind(true, false),
-            2 => ledger.bind(true, true) && ledger.end_batch(),
+            1 => ledger.bind(Bound::Unnamed, false),
+            2 => ledger.bind(Bound::Unnamed, true) && ledger.end_batch(),
             _ => {
-                assert!(ledger.bind(true, true));
+                assert!(ledger.bind(Bound::Unnamed, true));
                 ledger.execute(0);
                 assert!(ledger.end_batch());
-                ledger.bind(true, true)
+                ledger.bind(Bound::Unnamed, true)
             }
         };
         assert!(!followed, "{step}");
@@ -230,7 +230,7 @@ fn the_unnamed_statement_is_followed_within_its_batch() {
     // Another statement in the same portal.
     let mut ledger = Ledger::default();
     ledger.parse(fact());
-    assert!(ledger.bind(true, true) && ledger.bind(false, true));
+    assert!(ledger.bind(Bound::Unnamed, true) && ledger.bind(Bound::Named(None), true));
     ledger.execute(0);
     assert!(ledger.asked.is_empty());
 }
@@ -274,4 +274,136 @@ fn statements_are_read_under_what_holds_when_they_are_prepared() {
     assert_eq!(&*play.ledger.reading(), b"search_path=y\n");
     play.run_open(&[("rollback", "ROLLBACK", b'I')]);
     assert_eq!(play.settled(), "lost");
+}
+
+fn several(text: &str) -> Fact {
+    let parts = settings::statements(text.as_bytes()).unwrap();
+    let fact = |part: &[u8]| {
+        let changes = settings::changes(part).map(Fact::Changes);
+        changes.or(settings::point(part).map(Fact::Point))
+    };
+    Fact::Several(parts.into_iter().map(fact).collect())
+}
+
+/// Plays one query of several statements; `error` ends it.
+fn play_several(play: &mut Play, text: &str, answers: &[&str], status: u8) -> String {
+    play.ledger.ask(play.number, several(text));
+    for answer in answers {
+        if *answer == "error" {
+            play.ledger.failed(play.number);
+        } else {
+            play.ledger.completed(play.number, answer.as_bytes());
+        }
+    }
+    play.number = play.number.wrapping_add(1);
+    play.ledger.ready(play.number, status == b'I');
+    if status == b'I' {
+        play.settled()
+    } else {
+        String::new()
+    }
+}
+
+#[test]
+fn several_statements_of_one_query_are_one_transaction() {
+    let after = |text: &str, answers: &[&str]| play_several(&mut Play::new(), text, answers, b'I');
+    let text = "set a = 1; select 1; set b = 2";
+    assert_eq!(after(text, &["SET", "SELECT 1", "SET"]), "a=1 b=2");
+    assert_eq!(after(text, &["SET", "SELECT 1", "error"]), "");
+    assert_eq!(after(text, &["SET", "error"]), "");
+    let text = "set a = 1; commit; set b = 2; select 1";
+    assert_eq!(after(text, &["SET", "COMMIT", "SET", "error"]), "a=1");
+    let text = "set a = 1; begin; set b = 2; rollback; set c = 3";
+    let done = ["SET", "BEGIN", "SET", "ROLLBACK", "SET"];
+    assert_eq!(after(text, &done), "c=3");
+    let text = "begin; set a = 1; savepoint s; set a = 2; rollback to s; commit";
+    let done = ["BEGIN", "SET", "SAVEPOINT", "SET", "ROLLBACK", "COMMIT"];
+    assert_eq!(after(text, &done), "a=1");
+    let mut play = Play::new();
+    play_several(&mut play, "begin; set a = 1", &["BEGIN", "SET"], b'T');
+    let text = "set b = 1; select 1/0";
+    play_several(&mut play, text, &["SET", "error"], b'E');
+    let text = "rollback; set c = 1";
+    assert_eq!(
+        play_several(&mut play, text, &["ROLLBACK", "SET"], b'I'),
+        "c=1"
+    );
+}
+
+#[test]
+fn who_the_session_is_outlasts_a_reset_and_not_a_discard() {
+    let mut play = Play::new();
+    let done = [("set role r", "SET", b'I'), ("set a = 1", "SET", b'I')];
+    assert_eq!(play.run(&done), "a=1 role='r'");
+    let user = several("select 1; set session authorization s");
+    assert!(play.ledger.meets_role(&user));
+    assert_eq!(play.run(&[("reset all", "RESET", b'I')]), "role='r'");
+    assert_eq!(play.run(&[("reset role", "RESET", b'I')]), "");
+    assert!(!play.ledger.meets_role(&user));
+    assert!(
+        play.ledger
+            .meets_role(&several("set role r; reset session authorization"))
+    );
+    let done = [
+        ("set session authorization s", "SET", b'I'),
+        ("set role r", "SET", b'I'),
+    ];
+    assert_eq!(play.run(&done), "role='r' session_authorization='s'");
+    play.ledger.ask(play.number, Fact::Discard(Discard::All));
+    assert_eq!(play.run(&[("", "DISCARD ALL", b'I')]), "");
+}
+
+#[test]
+fn a_discard_finds_again_what_was_lost() {
+    let all = Pins::ALL.without(BEYOND_RESET);
+    let lost = || {
+        let mut play = Play::new();
+        play.ledger.lose();
+        play.ledger.ask(play.number, Fact::Discard(Discard::All));
+        play
+    };
+    let mut play = lost();
+    play.ledger.completed(play.number, b"DISCARD ALL");
+    assert!(play.ledger.is_lost() && play.ledger.take_ended().is_empty());
+    play.ledger.ready(play.number.wrapping_add(1), true);
+    assert!(!play.ledger.is_lost() && play.ledger.take_ended() == all);
+    assert!(play.ledger.take_ended().is_empty() && play.ledger.is_blank());
+    let mut play = lost();
+    play.ledger.failed(play.number);
+    play.ledger.ready(play.number.wrapping_add(1), true);
+    assert!(play.ledger.is_lost() && play.ledger.take_ended().is_empty());
+    // What comes behind it, before it is answered or after, would not be known.
+    for answered in [false, true] {
+        let mut play = lost();
+        if answered {
+            play.ledger.completed(play.number, b"DISCARD ALL");
+        }
+        let next = play.number.wrapping_add(1);
+        play.ledger.ask(next, several("set a = 1"));
+        play.ledger.completed(play.number, b"DISCARD ALL");
+        play.ledger.completed(next, b"SET");
+        play.ledger.ready(next.wrapping_add(1), true);
+        assert!(play.ledger.is_lost());
+    }
+    let mut play = Play::new();
+    play.ledger
+        .ask(play.number, Fact::Discard(Discard::Sequences));
+    play.ledger.completed(play.number, b"DISCARD SEQUENCES");
+    play.ledger.ready(play.number.wrapping_add(1), false);
+    assert!(play.ledger.take_ended().is_empty());
+    play.ledger.ready(play.number.wrapping_add(1), true);
+    assert_eq!(play.ledger.take_ended(), Pins::of(PinReason::Sequence));
+}
+
+#[test]
+fn a_portal_that_stops_halfway_has_changed_its_settings_all_the_same() {
+    let mut play = Play::new();
+    let fact = several("select set_config('a', '1', false)");
+    play.ledger.ask(play.number, fact);
+    play.ledger.suspended(play.number);
+    assert!(play.ledger.is_lost());
+    let mut play = Play::new();
+    play.ledger.ask(play.number, Fact::Point(Point::End));
+    play.ledger.suspended(play.number);
+    assert!(!play.ledger.is_lost());
 }
