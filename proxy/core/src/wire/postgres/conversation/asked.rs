@@ -45,6 +45,15 @@ pub struct FromClient {
     pub answer: Vec<u8>,
 }
 
+impl Context<'_, '_> {
+    /// The named statement that is bound does something to settings or to the transaction.
+    pub(super) fn binds_followed(&self) -> bool {
+        self.desk
+            .as_deref()
+            .is_some_and(|desk| desk.traits.followed)
+    }
+}
+
 /// What reading needs besides the stream and the exchange.
 pub(super) struct Context<'a, 'd> {
     /// `None`: statements are not shared, the server keeps all names.

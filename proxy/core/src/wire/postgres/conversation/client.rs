@@ -12,7 +12,7 @@ use super::owed::Kind;
 use super::settings;
 use super::steering;
 use super::unnamed::Use;
-use crate::pins::{PinReason, Pins};
+use crate::pins::Pins;
 
 /// Where the client's stream stands.
 #[derive(Debug)]
@@ -363,8 +363,7 @@ fn decide(
             if parsed.kind == Kind::Parse {
                 parsed.leaves_nothing_yet();
             }
-            let traits = context.desk.as_deref().map(|desk| desk.traits);
-            if header.tag == b'B' && traits.is_some_and(|t| t.followed) {
+            if header.tag == b'B' && context.binds_followed() {
                 parsed.bound = naming::fact_of(exchange, header, body);
             }
             settings::follow(exchange, out, header, body, &mut parsed);
@@ -374,10 +373,7 @@ fn decide(
             return Verdict::Instead(of);
         }
         Steer::Behind | Steer::Native => {
-            out.pins.add(Pins::of(PinReason::PreparedStatement));
-            // From now on it is not seen which of them is run.
-            let statements = exchange.statements.as_deref();
-            out.pins.add(statements.map_or(Pins::NONE, |s| s.pins()));
+            out.pins.add(naming::pins_of_native(exchange));
         }
         Steer::Later => parsed.leaves_nothing_yet(),
         Steer::Plain => {}

@@ -15,7 +15,7 @@ use super::super::statements::{Content, Desk, Hash, Held, Holding};
 use super::exchange::{Exchange, TxStatus, WaitFor};
 use super::message::{self, HEADER, Header, until_nul};
 use super::owed::Kind;
-use crate::pins::Pins;
+use crate::pins::{PinReason, Pins};
 use crate::sql::postgres::{Words, inspect};
 
 /// Put in front of a client's name that looks like one of weir's and means nothing to the session.
@@ -227,6 +227,14 @@ pub(super) fn pins_of(exchange: &Exchange, named: &Named<'_>) -> Pins {
         Some(Meaning::Content(content)) if !content.traits().followed => content.traits().pins,
         _ => Pins::NONE,
     }
+}
+
+/// Why a session is pinned whose names the server keeps: from now on it is not seen which of them is run.
+pub(super) fn pins_of_native(exchange: &Exchange) -> Pins {
+    let statements = exchange.statements.as_deref();
+    let mut pins = statements.map_or(Pins::NONE, |s| s.pins());
+    pins.add(Pins::of(PinReason::PreparedStatement));
+    pins
 }
 
 /// What running the statement that is named does to settings or to the transaction.
