@@ -31,7 +31,7 @@ use crate::case::Case;
 
 /// Every case.
 pub fn all() -> impl Iterator<Item = &'static Case> {
-    let groups: [&[Case]; 21] = [
+    let groups: [&[Case]; 22] = [
         drivers::CASES,
         languages::CASES,
         rust_driver::CASES,
