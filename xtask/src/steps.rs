@@ -28,7 +28,7 @@ pub struct TestArgs {
     #[arg(long, value_delimiter = ',')]
     io: Vec<String>,
     /// Seeds of the simulator.
-    #[arg(long, default_value_t = 10_000)]
+    #[arg(long, default_value_t = 20_000)]
     seeds: u64,
     /// Seconds for each fuzz target.
     #[arg(long, default_value_t = 20)]
