@@ -139,8 +139,15 @@ impl Owner {
         shard.waiting = waiting;
         shard.recalls = recalls;
         if recalls >= shard.asked {
+            let come = held > shard.held;
             shard.held = held;
             shard.idle = idle;
+            let excess = self.out.saturating_sub(self.limit).min(held);
+            if come && excess > 0 {
+                // Permits have moved here from a shard that was to give them up: called back where they are now. What comes back twice
+                // is granted again.
+                orders.push(shard.recall(from, excess, None, false));
+            }
         }
         self.grant_free(orders);
         if waiting > 0 && self.out >= self.limit {

@@ -305,7 +305,7 @@ impl Shard {
         self.pause(backend_id, false);
     }
 
-    /// A backend has just been opened, or has come from another shard. Before it goes where it may have been called to it serves one of those
+    /// A backend has just been opened. Before it goes where it may have been called to it serves one of those
     /// for whom it came: else shards that want other profiles would pass a last permit round for ever, and none would be served.
     pub(super) fn arrived(&mut self, now: Now, id: ConnId) {
         if !self.serve_with(now, id) {

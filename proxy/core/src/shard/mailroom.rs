@@ -113,7 +113,7 @@ impl Shard {
         };
         backend.known = self.profiles.learn(&backend.profile, reported).0;
         let id = self.take_in(backend);
-        self.arrived(now, id);
+        self.give_back(now, id);
         // It has not been used by moving: one that goes home because it has aged is not young again.
         if let Some(backend) = self.backend(id)
             && matches!(backend.state, State::Idle)
