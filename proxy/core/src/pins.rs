@@ -121,22 +121,22 @@ reasons! {
 }
 
 /// Reasons that end when what they are for is gone, which the server can be asked about: see [`crate::wire::write_question`].
-pub const ASKABLE: Pins = Pins(
-    Pins::of(PinReason::TemporaryObject).0
-        | Pins::of(PinReason::Listen).0
-        | Pins::of(PinReason::AdvisoryLock).0
-        | Pins::of(PinReason::HoldCursor).0,
-);
+pub const ASKABLE: Pins = Pins::all_of(&[
+    PinReason::TemporaryObject,
+    PinReason::Listen,
+    PinReason::AdvisoryLock,
+    PinReason::HoldCursor,
+]);
 
 /// Reasons that no reset undoes: what the session has done may live on in the server process, so the backend is closed.
-pub const BEYOND_RESET: Pins = Pins(
-    Pins::of(PinReason::Load).0
-        | Pins::of(PinReason::RandomSeed).0
-        | Pins::of(PinReason::UnknownCode).0
-        | Pins::of(PinReason::FunctionCall).0
-        | Pins::of(PinReason::LargeStatement).0
-        | Pins::of(PinReason::UnknownStatement).0,
-);
+pub const BEYOND_RESET: Pins = Pins::all_of(&[
+    PinReason::Load,
+    PinReason::RandomSeed,
+    PinReason::UnknownCode,
+    PinReason::FunctionCall,
+    PinReason::LargeStatement,
+    PinReason::UnknownStatement,
+]);
 
 /// A set of pin reasons: one bit each, by the reason's number.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
@@ -153,6 +153,18 @@ impl Pins {
     #[must_use]
     pub const fn of(reason: PinReason) -> Pins {
         Pins(1 << reason as u8)
+    }
+
+    /// The set that holds these reasons.
+    #[must_use]
+    pub const fn all_of(reasons: &[PinReason]) -> Pins {
+        let mut all = Pins::NONE;
+        let mut rest = reasons;
+        while let [reason, others @ ..] = rest {
+            all.add(Pins::of(*reason));
+            rest = others;
+        }
+        all
     }
 
     /// Whether nothing pins.

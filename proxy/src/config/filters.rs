@@ -45,8 +45,17 @@ fn name_of(reason: PinReason) -> String {
     if SETS.contains(&reason) {
         VARIABLE_SETS.to_owned()
     } else {
-        format!("EXCLUDE_{}", reason.name().to_ascii_uppercase())
+        own_name(reason)
     }
+}
+
+fn own_name(reason: PinReason) -> String {
+    format!("EXCLUDE_{}", reason.name().to_ascii_uppercase())
+}
+
+/// Whether something is let through that no reset takes back.
+fn leaks(pins: Pins) -> bool {
+    !pins.both(BEYOND_RESET).is_empty()
 }
 
 fn refused(reason: PinReason) -> Option<&'static str> {
@@ -77,17 +86,15 @@ pub fn read(entry: &Entry, problems: &mut Problems) -> Pins {
     for name in entry.list(key) {
         match filter(name) {
             Ok(pins) => {
-                if !pins.without(BEYOND_RESET).is_empty() {
-                    unpinned.add(pins);
-                    continue;
-                }
-                let text = format!(
-                    "{} also lets through what no reset takes back (loaded code, random seeds, what code keeps in the server process): other \
-                     clients may see it",
-                    quoted(name)
-                );
-                problems.warn(place, &full, text);
                 unpinned.add(pins);
+                if leaks(pins) {
+                    let text = format!(
+                        "{} also lets through what no reset takes back (loaded code, random seeds, what code keeps in the server process): \
+                         other clients may see it",
+                        quoted(name)
+                    );
+                    problems.warn(place, &full, text);
+                }
             }
             Err(text) => problems.error(place, &full, text),
         }
@@ -104,9 +111,7 @@ fn filter(name: &str) -> Result<Pins, String> {
     if let Some(why) = impossible.and_then(|r| refused(*r)) {
         return Err(format!("there is no filter {}: {why}", quoted(name)));
     }
-    let stands_for = SETS
-        .iter()
-        .any(|r| name == format!("EXCLUDE_{}", r.name().to_ascii_uppercase()));
+    let stands_for = SETS.iter().any(|r| name == own_name(*r));
     let near = if stands_for {
         Some(VARIABLE_SETS)
     } else {
@@ -168,11 +173,7 @@ pub fn document() -> String {
          | filter | what the session loses at the end of its transaction |\n|---|---|\n",
     );
     for (name, pins) in filters() {
-        let leaks = if pins.without(BEYOND_RESET).is_empty() {
-            "; *leaks*"
-        } else {
-            ""
-        };
+        let leaks = if leaks(pins) { "; *leaks*" } else { "" };
         let lost = pins.iter().next().map_or("", lost);
         text.push_str(&format!("| `{name}` | {lost}{leaks} |\n"));
     }

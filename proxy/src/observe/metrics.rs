@@ -267,8 +267,21 @@ fn add_borrow_wait(page: &mut String, shards: &[Stats]) {
     );
 }
 
+/// Numbers by reason.
+type Counts = fn(&Stats) -> &[u64; 32];
+
+/// The sum over all shards, by reason.
+fn by_reason(shards: &[Stats], counts: Counts) -> impl Iterator<Item = (PinReason, u64)> {
+    PinReason::ALL.iter().map(move |reason| {
+        let number = |s: &Stats| counts(s).get(*reason as usize).copied().unwrap_or(0);
+        let sum = shards
+            .iter()
+            .fold(0u64, |sum, s| sum.saturating_add(number(s)));
+        (*reason, sum)
+    })
+}
+
 fn add_pins(page: &mut String, shards: &[Stats]) {
-    type Counts = fn(&Stats) -> &[u64; 32];
     let families: [(&str, &str, Counts); 2] = [
         ("pins_total", "Sessions that were pinned, by reason.", |s| {
             &s.pins
@@ -281,11 +294,7 @@ fn add_pins(page: &mut String, shards: &[Stats]) {
     ];
     for (name, help, counts) in families {
         head(page, name, "counter", help);
-        for reason in PinReason::ALL {
-            let number = |s: &Stats| counts(s).get(*reason as usize).copied().unwrap_or(0);
-            let sum = shards
-                .iter()
-                .fold(0u64, |sum, s| sum.saturating_add(number(s)));
+        for (reason, sum) in by_reason(shards, counts) {
             let _ = writeln!(page, "weir_{name}{{reason=\"{}\"}} {sum}", reason.name());
         }
     }
@@ -298,11 +307,7 @@ fn add_pin_times(page: &mut String, shards: &[Stats]) {
         "counter",
         "Time that sessions were pinned, by reason; counted when a pin ends or its session does.",
     );
-    for reason in PinReason::ALL {
-        let time = |s: &Stats| s.pins_held_ns.get(*reason as usize).copied().unwrap_or(0);
-        let sum = shards
-            .iter()
-            .fold(0u64, |sum, s| sum.saturating_add(time(s)));
+    for (reason, sum) in by_reason(shards, |s| &s.pins_held_ns) {
         let _ = writeln!(
             page,
             "weir_pinned_seconds_total{{reason=\"{}\"}} {}.{:03}",

@@ -140,6 +140,12 @@ impl Pool {
         Some(self.idle.remove(found?).backend)
     }
 
+    /// The first in the queue has got what it waited for.
+    pub fn first_is_served(&mut self) {
+        self.skips = 0;
+        self.unanswered_since = None;
+    }
+
     /// Takes the coldest idle backend of any profile.
     pub fn take_coldest(&mut self) -> Option<ConnId> {
         if self.idle.is_empty() {

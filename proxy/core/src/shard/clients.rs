@@ -151,7 +151,7 @@ impl Shard {
         client.wants_fresh |= client.lent.is_none() && fresh.has(PinReason::Sequence);
         let first = client.pins.is_empty();
         client.pins.add(fresh);
-        let now = client.active_at;
+        let (now, profile) = (client.active_at, client.profile.clone());
         for reason in fresh.iter() {
             client.ends.begun(reason, now);
         }
@@ -162,11 +162,10 @@ impl Shard {
             if let Some(count) = self.stats.pins.get_mut(reason as usize) {
                 *count += 1;
             }
-            let profile = self.client(id).and_then(|c| c.profile.clone());
             self.trace(Trace::Pinned {
                 conn: id,
                 reason,
-                profile,
+                profile: profile.clone(),
                 statement: statement.map(Into::into),
             });
         }

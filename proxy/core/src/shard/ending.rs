@@ -94,9 +94,11 @@ impl Shard {
         if let Some(count) = self.stats.pins_ended.get_mut(reason as usize) {
             *count += 1;
         }
-        let since = self.client(id).and_then(|c| c.ends.ended(reason));
-        let held = now.since(since.unwrap_or(now));
-        let profile = self.client(id).and_then(|c| c.profile.clone());
+        let Some(client) = self.client(id) else {
+            return;
+        };
+        let held = now.since(client.ends.ended(reason).unwrap_or(now));
+        let profile = client.profile.clone();
         self.count_held(reason, held);
         self.trace(Trace::Unpinned {
             conn: id,

@@ -116,8 +116,7 @@ impl Shard {
         };
         if let Some(pool) = self.pool(group) {
             pool.queue.pop_front();
-            pool.skips = 0;
-            pool.unanswered_since = None;
+            pool.first_is_served();
         }
         self.serve_client(now, group, id, service);
         true
@@ -327,8 +326,7 @@ impl Shard {
         if at == 0
             && let Some(pool) = self.pool(group)
         {
-            pool.skips = 0;
-            pool.unanswered_since = None;
+            pool.first_is_served();
         }
         // Which may want it fresh, or may not have it before it has shown that its server is there.
         self.serve_client(now, group, waiter.client, Service::Backend(id));

@@ -25,9 +25,10 @@ mod vanish;
 
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, bail};
+use anyhow::{Result, bail, ensure};
 
 use crate::case::Case;
+use crate::weir::Weir;
 
 /// Every case.
 pub fn all() -> impl Iterator<Item = &'static Case> {
@@ -75,6 +76,17 @@ pub fn until(
         }
         std::thread::sleep(Duration::from_millis(20));
     }
+}
+
+/// Nothing has pinned a session so far, as the metrics page says.
+pub fn nobody_is_pinned(weir: &Weir) -> Result<()> {
+    let text = weir.metrics()?;
+    let pins: Vec<&str> = text
+        .lines()
+        .filter(|l| l.starts_with("weir_pins_total{") && !l.ends_with(" 0"))
+        .collect();
+    ensure!(pins.is_empty(), "pinned: {pins:?}");
+    Ok(())
 }
 
 /// A number that differs from call to call (a small generator: cases must not depend on a crate for it).

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 
-use super::until;
+use super::{nobody_is_pinned, until};
 use crate::case::{Case, Plan, Setting, case};
 use crate::raw::Raw;
 
@@ -271,11 +271,5 @@ fn followed(setting: &Setting) -> Result<()> {
         one.run(undo)?;
         ensure!(one.value(LOOK)? == clean, "after {undo}");
     }
-    let text = front.weir()?.metrics()?;
-    let pins: Vec<&str> = text
-        .lines()
-        .filter(|l| l.starts_with("weir_pins_total{") && !l.ends_with(" 0"))
-        .collect();
-    ensure!(pins.is_empty(), "pinned: {pins:?}");
-    Ok(())
+    nobody_is_pinned(front.weir()?)
 }

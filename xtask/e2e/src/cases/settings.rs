@@ -2,7 +2,7 @@
 
 use anyhow::{Result, ensure};
 
-use super::mix;
+use super::{mix, nobody_is_pinned};
 use crate::case::{Case, Plan, Setting, both};
 use crate::raw::Raw;
 
@@ -31,13 +31,7 @@ fn follow_their_client(setting: &Setting) -> Result<()> {
     if setting.direct {
         return Ok(());
     }
-    let text = front.weir()?.metrics()?;
-    let pins: Vec<&str> = text
-        .lines()
-        .filter(|l| l.starts_with("weir_pins_total{") && !l.ends_with(" 0"))
-        .collect();
-    ensure!(pins.is_empty(), "pinned: {pins:?}");
-    Ok(())
+    nobody_is_pinned(front.weir()?)
 }
 
 fn one_client(raw: &mut Raw, n: u64, rounds: u64) -> Result<()> {

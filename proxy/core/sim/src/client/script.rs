@@ -85,16 +85,8 @@ const PINNING: &[Habit] = &[
 ];
 
 /// Writes a script. `pinning`: percent of habits that leave something on the session.
-pub fn write(mut rng: Rng, id: u32, habits: u64, pinning: u64) -> Vec<Step> {
-    let hasty = rng.chance(20);
-    let mut writer = Writer {
-        rng,
-        id,
-        count: 0,
-        steps: Vec::new(),
-        hasty,
-        real: false,
-    };
+pub fn write(rng: Rng, id: u32, habits: u64, pinning: u64) -> Vec<Step> {
+    let mut writer = Writer::new(rng, id, false);
     for _ in 0..habits {
         let pins = writer.rng.chance(pinning);
         let habit: Habit = *writer.rng.pick(if pins { PINNING } else { CLEAN });
@@ -103,13 +95,7 @@ pub fn write(mut rng: Rng, id: u32, habits: u64, pinning: u64) -> Vec<Step> {
             writer.pause(3_000_000);
         }
     }
-    writer.steps.push(Step::Await);
-    writer.steps.push(Step::Leave);
-    let Writer {
-        mut rng, mut steps, ..
-    } = writer;
-    spoil(&mut rng, &mut steps);
-    steps
+    writer.finish()
 }
 
 /// A third of all clients does not leave as it should.
@@ -133,6 +119,27 @@ fn spoil(rng: &mut Rng, steps: &mut Vec<Step>) {
 }
 
 impl Writer {
+    fn new(mut rng: Rng, id: u32, real: bool) -> Writer {
+        let hasty = rng.chance(20);
+        Writer {
+            rng,
+            id,
+            count: 0,
+            steps: Vec::new(),
+            hasty,
+            real,
+        }
+    }
+
+    fn finish(self) -> Vec<Step> {
+        let Writer {
+            mut rng, mut steps, ..
+        } = self;
+        steps.extend([Step::Await, Step::Leave]);
+        spoil(&mut rng, &mut steps);
+        steps
+    }
+
     fn mark(&mut self) -> String {
         self.count += 1;
         format!("c{}_{}", self.id, self.count)

@@ -6,7 +6,7 @@
 mod objects;
 mod values;
 
-use super::{CLEAN, Habit, PINNING, Writer, spoil};
+use super::{CLEAN, Habit, PINNING, Writer};
 use crate::client::Step;
 use crate::rng::Rng;
 use crate::wire;
@@ -38,16 +38,8 @@ const LEFT_OUT: &[Habit] = &[Writer::cancels];
 
 /// Writes a script for a real server.
 #[must_use]
-pub fn write(mut rng: Rng, id: u32, habits: u64) -> Vec<Step> {
-    let hasty = rng.chance(20);
-    let mut writer = Writer {
-        rng,
-        id,
-        count: 0,
-        steps: Vec::new(),
-        hasty,
-        real: true,
-    };
+pub fn write(rng: Rng, id: u32, habits: u64) -> Vec<Step> {
+    let mut writer = Writer::new(rng, id, true);
     let left_out = |habit: &Habit| LEFT_OUT.iter().any(|h| core::ptr::fn_addr_eq(*h, *habit));
     let kinds = [CLEAN, REAL, PINNING];
     for _ in 0..habits {
@@ -60,13 +52,7 @@ pub fn write(mut rng: Rng, id: u32, habits: u64) -> Vec<Step> {
             writer.pause(3_000_000);
         }
     }
-    writer.steps.push(Step::Await);
-    writer.steps.push(Step::Leave);
-    let Writer {
-        mut rng, mut steps, ..
-    } = writer;
-    spoil(&mut rng, &mut steps);
-    steps
+    writer.finish()
 }
 
 /// What the model understands in its own way, in a real server's words.

@@ -213,10 +213,9 @@ pub(super) fn parse<'a>(
 /// Reads all of a Query message or of a Parse of the unnamed statement, however long.
 pub(super) fn parse_long(header: Header, body: &[u8]) -> Parsed<'_> {
     let mut parsed = Parsed::unread(header);
-    let text = if header.tag == b'Q' {
-        Some(until_nul(body).unwrap_or(body))
-    } else {
-        body.get(1..).and_then(until_nul)
+    let text = match header.tag {
+        b'Q' => Some(text_of_query(body)),
+        _ => text_of_parse(body).and_then(until_nul),
     };
     match text {
         Some(text) => {
@@ -237,8 +236,17 @@ fn read_query<'a>(
         parsed.pins = Pins::of(PinReason::LargeStatement);
         return;
     }
-    // Without an end the server refuses the message; what stands there is read all the same.
-    read_statement(until_nul(body).unwrap_or(body), parsed, familiar);
+    read_statement(text_of_query(body), parsed, familiar);
+}
+
+/// Without an end the server refuses the message; what stands there is read all the same.
+fn text_of_query(body: &[u8]) -> &[u8] {
+    until_nul(body).unwrap_or(body)
+}
+
+/// What stands behind the name: the text with its end, and what follows.
+fn text_of_parse(body: &[u8]) -> Option<&[u8]> {
+    body.get(until_nul(body)?.len() + 1..)
 }
 
 fn read_statement<'a>(text: &'a [u8], parsed: &mut Parsed<'a>, familiar: Option<&mut Familiar>) {
@@ -303,7 +311,7 @@ fn read_parse<'a>(body: &'a [u8], parsed: &mut Parsed<'a>, familiar: Option<&mut
     if body.first() == Some(&0) {
         parsed.kind = Kind::ParseUnnamed;
     }
-    match until_nul(body).and_then(|name| until_nul(body.get(name.len() + 1..)?)) {
+    match text_of_parse(body).and_then(until_nul) {
         Some(text) => read_statement(text, parsed, familiar),
         None => parsed.pins.add(Pins::of(PinReason::LargeStatement)),
     }
@@ -336,12 +344,10 @@ fn function_pins(body: &[u8]) -> Pins {
 #[cold]
 pub(super) fn shape_of(header: Header, body: &[u8]) -> Option<Box<str>> {
     let text = match header.tag {
-        b'Q' => until_nul(body).or(Some(body)),
-        b'P' => body
-            .get(until_nul(body)?.len() + 1..)
-            .map(|rest| until_nul(rest).unwrap_or(rest)),
-        _ => None,
-    }?;
+        b'Q' => text_of_query(body),
+        b'P' => text_of_query(text_of_parse(body)?),
+        _ => return None,
+    };
     let mut out = String::new();
     shape(text, &mut out, STATEMENT_SHAPE_MAX);
     (!out.is_empty()).then(|| out.into())

@@ -46,28 +46,54 @@ pub(super) fn step(
     check_server(header)?;
     match header.tag {
         b'Z' => {
-            exchange.ready(body.first().copied().unwrap_or_default())?;
+            ready(exchange, held, out, body)?;
             out.cycles += 1;
-            if exchange.status == TxStatus::Idle {
-                out.rested = true;
-                if exchange.era.leaves_doubt() {
-                    held.doubt_all();
-                }
-                out.redefined |= exchange.era.ended(exchange.owed.is_empty());
-            }
         }
-        tag => {
-            if tag == b'C' {
-                exchange.completed(body);
-            }
-            if matches!(tag, b'T' | b'n') {
-                exchange.described(tag, body);
-            }
-            exchange.reply(tag, held)?;
-        }
+        tag => reply(exchange, held, tag, body)?,
     }
     out.end = at + length;
     Ok(out.end)
+}
+
+/// The server is ready for the next query.
+///
+/// # Errors
+/// Says why the stream can't be followed any more.
+#[inline]
+pub(super) fn ready(
+    exchange: &mut Exchange,
+    held: &mut Held,
+    out: &mut FromServer,
+    body: &[u8],
+) -> Result<(), &'static str> {
+    exchange.ready(body.first().copied().unwrap_or_default())?;
+    if exchange.status == TxStatus::Idle {
+        out.rested = true;
+        if exchange.era.leaves_doubt() {
+            held.doubt_all();
+        }
+        out.redefined |= exchange.era.ended(exchange.owed.is_empty());
+    }
+    Ok(())
+}
+
+/// The server has answered with a message of another type, which is no error.
+///
+/// # Errors
+/// Says why the stream can't be followed any more.
+#[inline]
+pub(super) fn reply(
+    exchange: &mut Exchange,
+    held: &mut Held,
+    tag: u8,
+    body: &[u8],
+) -> Result<(), &'static str> {
+    match tag {
+        b'C' => exchange.completed(body),
+        b'T' | b'n' => exchange.described(tag, body),
+        _ => {}
+    }
+    exchange.reply(tag, held)
 }
 
 /// Checks what can be told by type and length.

@@ -7,7 +7,7 @@
 use super::super::frames::Frames;
 use super::super::messages::{self, ErrorFields, parse_parameter_status};
 use super::super::question;
-use super::exchange::{Exchange, TxStatus};
+use super::exchange::Exchange;
 use super::message::{HEADER, Header};
 use super::owed::Kind;
 use super::plain::{self, check_server};
@@ -276,18 +276,11 @@ impl ServerStream {
         match self.tag {
             b'Z' => {
                 let question = exchange.owed.front() == Some(Kind::OurQuestion);
-                exchange.ready(body.first().copied().unwrap_or_default())?;
+                plain::ready(exchange, lent.held, out, body)?;
                 if question {
                     out.still = Some(core::mem::replace(&mut self.still, Pins::ALL));
                 }
                 out.cycles += u32::from(!swallowed);
-                if exchange.status == TxStatus::Idle {
-                    out.rested = true;
-                    if exchange.era.leaves_doubt() {
-                        lent.held.doubt_all();
-                    }
-                    out.redefined |= exchange.era.ended(exchange.owed.is_empty());
-                }
                 Ok(())
             }
             b'E' => {
@@ -320,15 +313,10 @@ impl ServerStream {
             }
             b'N' | b'A' => Ok(()),
             tag => {
-                match tag {
-                    b'C' => exchange.completed(body),
-                    b'T' | b'n' => exchange.described(tag, body),
-                    b'D' if swallowed => {
-                        self.still = question::read_answer(body).unwrap_or(Pins::ALL);
-                    }
-                    _ => {}
+                if tag == b'D' && swallowed {
+                    self.still = question::read_answer(body).unwrap_or(Pins::ALL);
                 }
-                exchange.reply(tag, lent.held)
+                plain::reply(exchange, lent.held, tag, body)
             }
         }
     }

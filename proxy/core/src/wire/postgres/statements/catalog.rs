@@ -214,28 +214,14 @@ impl Catalog {
             }
             None => {}
         }
-        self.since_sweep += 1;
-        if self.is_sweep_due(tail.len()) {
-            self.sweep();
-        }
-        if self.bytes + tail.len() > STATEMENT_CONTENTS_BYTES_MAX {
-            return None;
-        }
-        self.bytes += tail.len();
+        self.take_room(tail.len())?;
         let hash = self.name_in_era(key, tail, reading);
         Some(self.put(key, hash, tail, traits, None))
     }
 
     /// The content of a Parse message that nobody else's is equal to: it is read under settings that pass with the transaction.
     pub fn intern_alone(&mut self, tail: &[u8], traits: Traits) -> Option<Arc<Content>> {
-        self.since_sweep += 1;
-        if self.is_sweep_due(tail.len()) {
-            self.sweep();
-        }
-        if self.bytes + tail.len() > STATEMENT_CONTENTS_BYTES_MAX {
-            return None;
-        }
-        self.bytes += tail.len();
+        self.take_room(tail.len())?;
         let hash = digest(tail, b"", Some(self.era.wrapping_add(self.event())));
         let content = self.content(hash, hash, tail, traits, true);
         Some(self.keep(content, None))
@@ -245,6 +231,19 @@ impl Catalog {
     #[must_use]
     pub fn is_of_this_era(&self, content: &Content) -> bool {
         content.era == self.era && !content.own
+    }
+
+    /// Room for a new content of so many bytes; `None`: it is all taken by contents in use.
+    fn take_room(&mut self, bytes: usize) -> Option<()> {
+        self.since_sweep += 1;
+        if self.is_sweep_due(bytes) {
+            self.sweep();
+        }
+        if self.bytes + bytes > STATEMENT_CONTENTS_BYTES_MAX {
+            return None;
+        }
+        self.bytes += bytes;
+        Some(())
     }
 
     fn name_in_era(&self, key: Hash, tail: &[u8], reading: &[u8]) -> Hash {
