@@ -220,7 +220,39 @@ fn psql(
     let (_, output) = process::run_to_end(&format!("psql-{name}"), &mut command, MOST)?;
     // Both write files, and listen on ports, of their own.
     let output = output.replace(&build.display().to_string(), "/build");
-    Ok(output.replace(&format!("port {}", endpoint.port), "port 1"))
+    let output = output.replace(&format!("port {}", endpoint.port), "port 1");
+    Ok(output.lines().map(without_position).collect())
+}
+
+/// psql says at which line of its file it was when it read a notice. In a COPY it goes on reading the file while notices come, so
+/// where it stands then is a matter of time.
+fn without_position(line: &str) -> String {
+    let position = line.strip_prefix("psql:").and_then(|rest| {
+        let (position, said) = rest.split_once(": ")?;
+        let notice = ["NOTICE: ", "WARNING: ", "INFO: "];
+        let is_one = notice.iter().any(|severity| said.starts_with(severity));
+        let (file, _) = position.rsplit_once(':')?;
+        is_one.then_some((file, said))
+    });
+    match position {
+        Some((file, said)) => format!("psql:{file}: {said}\n"),
+        None => format!("{line}\n"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_notice_has_no_line_and_an_error_has() {
+        let notice = "psql:/sql/triggers.sql:345: NOTICE:  trigger_func(a) called: b";
+        let bare = "psql:/sql/triggers.sql: NOTICE:  trigger_func(a) called: b\n";
+        assert_eq!(without_position(notice), bare);
+        let error = "psql:/sql/triggers.sql:345: ERROR:  a: NOTICE: ";
+        assert_eq!(without_position(error), format!("{error}\n"));
+        assert_eq!(without_position("5: NOTICE: "), "5: NOTICE: \n");
+    }
 }
 
 /// Where server and psql both may write.
