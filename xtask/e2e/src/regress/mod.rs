@@ -240,6 +240,16 @@ fn without_position(line: &str) -> String {
     }
 }
 
+/// Where server and psql both may write.
+fn build_folder(name: &str) -> Result<PathBuf> {
+    let build = crate::place::run_dir()?.join(format!("regress-build-{name}"));
+    let results = build.join("results");
+    std::fs::create_dir_all(&results)?;
+    process::give(&build)?;
+    process::give(&results)?;
+    Ok(build)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -253,14 +263,4 @@ mod tests {
         assert_eq!(without_position(error), format!("{error}\n"));
         assert_eq!(without_position("5: NOTICE: "), "5: NOTICE: \n");
     }
-}
-
-/// Where server and psql both may write.
-fn build_folder(name: &str) -> Result<PathBuf> {
-    let build = crate::place::run_dir()?.join(format!("regress-build-{name}"));
-    let results = build.join("results");
-    std::fs::create_dir_all(&results)?;
-    process::give(&build)?;
-    process::give(&results)?;
-    Ok(build)
 }
