@@ -102,6 +102,9 @@ pub struct Load {
     pub queries: u64,
     /// Errors by SQLSTATE, or `closed`, `timeout`, `refused` …
     pub errors: BTreeMap<String, u64>,
+    /// Statements that clients asked to cancel.
+    #[serde(default)]
+    pub cancels: u64,
     /// Payload received by clients, bytes.
     pub bytes_in: u64,
     /// Payload sent by clients, bytes.

@@ -26,6 +26,7 @@ fn spec(to: SocketAddr, work: Work, pace: Pace) -> Spec {
         tls: None,
         connections: 8,
         active: 8,
+        setup: Vec::new(),
         work: vec![Weighted { weight: 1, work }],
         pace,
         warmup: Duration::from_millis(100),

@@ -140,6 +140,7 @@ fn spec(args: &LoadArgs) -> anyhow::Result<Spec> {
         }),
         connections: args.connections,
         active: args.active.unwrap_or(args.connections),
+        setup: Vec::new(),
         work: vec![Weighted {
             weight: 1,
             work: work(args)?,

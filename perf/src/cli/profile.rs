@@ -187,6 +187,7 @@ fn spec(args: &ProfileArgs, scenario: Scenario, weir: &Weir) -> Spec {
         }),
         connections: args.clients,
         active: args.clients,
+        setup: Vec::new(),
         work: vec![Weighted { weight: 1, work }],
         pace,
         warmup: Duration::from_secs(1),

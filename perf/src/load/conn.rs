@@ -65,6 +65,8 @@ pub struct Conn {
     pub rolling_back: bool,
     /// COPY data still to send.
     pub copy_left: u64,
+    /// What a request to cancel its statement says; empty where none is cancelled.
+    pub key: Box<[u8]>,
     /// The next arrival that is its own.
     pub next: u64,
     /// It must not read before.
@@ -93,6 +95,7 @@ impl Conn {
             failed: false,
             rolling_back: false,
             copy_left: 0,
+            key: Box::default(),
             next,
             read_after: 0,
         }
@@ -111,6 +114,7 @@ impl Conn {
         self.failed = false;
         self.rolling_back = false;
         self.copy_left = 0;
+        self.key = Box::default();
         self.step = 0;
         self.read_after = 0;
     }

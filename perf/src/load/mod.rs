@@ -3,6 +3,7 @@
 //! Latency is counted from the time at which a transaction was scheduled, so a server that stalls can't hide what it made wait
 //! (coordinated omission). The generator measures itself too: its CPU time and how late it sent are part of what it reports.
 
+mod cancel;
 mod conn;
 mod login;
 mod plan;
@@ -43,6 +44,8 @@ pub struct Spec {
     pub connections: usize,
     /// How many of `connections` send; the rest sits idle.
     pub active: usize,
+    /// What each active client says first, by simple queries; `{client%N}` is its number modulo N.
+    pub setup: Vec<String>,
     /// What one transaction is.
     pub work: Vec<Weighted>,
     /// When transactions start.
@@ -79,6 +82,13 @@ pub enum Work {
     Extended(Statement),
     /// A named statement, prepared once per connection; each transaction is Bind, Execute, Sync.
     Prepared(Statement),
+    /// Simple protocol: one text, and so much later a request to cancel it, on a connection of its own.
+    Cancelled {
+        /// The statement.
+        sql: String,
+        /// From sending it to the request.
+        after: Duration,
+    },
     /// `COPY … FROM STDIN` of this many bytes.
     CopyIn {
         /// The statement.
@@ -172,6 +182,9 @@ pub fn run(spec: &Spec, watch: &mut dyn FnMut(Moment)) -> anyhow::Result<Load> {
     );
     let run = Run::new(spec)?;
     let (watched, tallies) = thread::scope(|scope| {
+        if run.plan.cancels() {
+            scope.spawn(|| cancel::send_all(&run));
+        }
         let threads: Vec<_> = (0..run.threads)
             .map(|index| {
                 scope.spawn({

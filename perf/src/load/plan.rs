@@ -1,5 +1,6 @@
 //! The bytes of each kind of transaction, made once, so that a query costs a copy and not a format.
 
+use super::run::nanos;
 use super::{Spec, Statement, Work};
 use crate::wire;
 
@@ -14,7 +15,9 @@ pub struct Plan {
     /// Sums of weights up to and with each transaction.
     reach: Vec<u32>,
     /// Sent after the login, one after the other, each until its ReadyForQuery.
-    pub prepare: Vec<Vec<u8>>,
+    prepare: Vec<Vec<u8>>,
+    /// Sent before that; texts of simple queries.
+    setup: Vec<String>,
     /// One whole CopyData.
     pub copy_data: Vec<u8>,
 }
@@ -25,6 +28,8 @@ pub struct Transaction {
     pub steps: Vec<Step>,
     /// Bytes of COPY data that follow the first step.
     pub copy: u64,
+    /// Nanoseconds from its start to the request to cancel it.
+    pub cancel_after: Option<u64>,
 }
 
 /// One request, up to its ReadyForQuery.
@@ -69,8 +74,27 @@ impl Plan {
             transactions,
             reach,
             prepare,
+            setup: spec.setup.clone(),
             copy_data: copy_data(COPY_CHUNK),
         }
+    }
+
+    /// Some transactions are cancelled.
+    #[must_use]
+    pub fn cancels(&self) -> bool {
+        self.transactions.iter().any(|t| t.cancel_after.is_some())
+    }
+
+    /// Appends what client number `client` says as its first, second … thing after the login. `false`: nothing more.
+    #[must_use]
+    pub fn introduce(&self, step: usize, client: usize, out: &mut Vec<u8>) -> bool {
+        if let Some(text) = self.setup.get(step) {
+            wire::query(out, &of_client(text, client));
+            return true;
+        }
+        let parse = self.prepare.get(step - self.setup.len());
+        out.extend_from_slice(parse.map_or(&[], |p| p));
+        parse.is_some()
     }
 
     /// Draws a kind of transaction.
@@ -91,8 +115,13 @@ impl Plan {
 }
 
 fn transaction(number: usize, work: &Work, prepare: &mut Vec<Vec<u8>>) -> Transaction {
+    let mut cancel_after = None;
     let (steps, copy) = match work {
         Work::Simple(texts) => (texts.iter().map(|sql| simple(sql)).collect(), 0),
+        Work::Cancelled { sql, after } => {
+            cancel_after = Some(nanos(*after));
+            (vec![simple(sql)], 0)
+        }
         Work::Extended(statement) => {
             let mut before = Vec::new();
             wire::parse(&mut before, "", &statement.sql);
@@ -110,7 +139,11 @@ fn transaction(number: usize, work: &Work, prepare: &mut Vec<Vec<u8>>) -> Transa
         }
         Work::CopyIn { sql, bytes } => (vec![simple(sql)], *bytes),
     };
-    Transaction { steps, copy }
+    Transaction {
+        steps,
+        copy,
+        cancel_after,
+    }
 }
 
 fn simple(sql: &str) -> Step {
@@ -133,6 +166,17 @@ fn bound(statement: &Statement, before: Vec<u8>, name: String, after: Vec<u8>) -
     let mut bytes = Vec::new();
     step.append(&mut bytes, &mut Random::new(1));
     Step::Fixed(bytes)
+}
+
+/// A text with `{client%N}` replaced.
+fn of_client(text: &str, client: usize) -> String {
+    let number = || {
+        let (before, rest) = text.split_once("{client%")?;
+        let (modulus, after) = rest.split_once('}')?;
+        let modulus: usize = modulus.parse().ok()?;
+        Some(format!("{before}{}{after}", client.checked_rem(modulus)?))
+    };
+    number().unwrap_or_else(|| text.to_owned())
 }
 
 /// `{random:N}` or a text.
@@ -283,11 +327,20 @@ mod tests {
     }
 
     #[test]
+    fn clients_introduce_themselves_by_number() {
+        assert_eq!(of_client("SET a TO {client%4}", 7), "SET a TO 3");
+        for text in ["SET a TO 1", "{client%0}", "{client%x}", "{client%4"] {
+            assert_eq!(of_client(text, 7), text);
+        }
+    }
+
+    #[test]
     fn kinds_are_drawn_by_weight() {
         let plan = Plan {
             transactions: Vec::new(),
             reach: vec![1, 1, 4],
             prepare: Vec::new(),
+            setup: Vec::new(),
             copy_data: Vec::new(),
         };
         let mut random = Random::new(9);

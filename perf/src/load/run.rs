@@ -1,7 +1,7 @@
 //! What the threads of one run share, and the clock they go by.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError, mpsc};
 use std::time::{Duration, Instant};
 
 use super::Spec;
@@ -36,6 +36,10 @@ pub struct Run {
     pub stop: AtomicBool,
     /// Why the last connect or login failed.
     pub last_error: Mutex<String>,
+    /// Keys of statements that are to be cancelled.
+    pub cancel: mpsc::Sender<Box<[u8]>>,
+    /// They come out here.
+    pub cancels: Mutex<mpsc::Receiver<Box<[u8]>>>,
 }
 
 impl Run {
@@ -45,6 +49,7 @@ impl Run {
     /// Unusable TLS settings.
     pub fn new(spec: &Spec) -> anyhow::Result<Run> {
         let threads = spec.cpus.len().max(1);
+        let (cancel, cancels) = mpsc::channel();
         Ok(Run {
             plan: Plan::new(spec),
             logins: Logins::new(&spec.login),
@@ -58,6 +63,8 @@ impl Run {
             start: AtomicU64::new(0),
             stop: AtomicBool::new(false),
             last_error: Mutex::default(),
+            cancel,
+            cancels: Mutex::new(cancels),
             spec: spec.clone(),
         })
     }

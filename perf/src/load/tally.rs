@@ -22,6 +22,8 @@ pub struct Tally {
     pub queries: u64,
     /// See [`Load::errors`].
     pub errors: BTreeMap<String, u64>,
+    /// See [`Load::cancels`].
+    pub cancels: u64,
     /// See [`Load::bytes_in`].
     pub bytes_in: u64,
     /// See [`Load::bytes_out`].
@@ -52,6 +54,7 @@ impl Tally {
             done: 0,
             queries: 0,
             errors: BTreeMap::new(),
+            cancels: 0,
             bytes_in: 0,
             bytes_out: 0,
             latency: empty(),
@@ -130,6 +133,7 @@ pub fn load(spec: &Spec, tallies: &[Tally], seconds: f64) -> Load {
     for tally in tallies {
         sum.done += tally.done;
         sum.queries += tally.queries;
+        sum.cancels += tally.cancels;
         sum.bytes_in += tally.bytes_in;
         sum.bytes_out += tally.bytes_out;
         for (code, count) in &tally.errors {
@@ -153,6 +157,7 @@ pub fn load(spec: &Spec, tallies: &[Tally], seconds: f64) -> Load {
         done: sum.done,
         queries: sum.queries,
         errors: sum.errors,
+        cancels: sum.cancels,
         bytes_in: sum.bytes_in,
         bytes_out: sum.bytes_out,
         latency: Curve::of(&sum.latency),

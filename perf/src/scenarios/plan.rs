@@ -94,6 +94,8 @@ pub struct Shape {
     /// See [`Spec`].
     pub active: usize,
     /// See [`Spec`].
+    pub setup: Vec<String>,
+    /// See [`Spec`].
     pub work: Vec<Weighted>,
     /// See [`Spec`].
     pub pace: Pace,
@@ -126,6 +128,7 @@ impl Shape {
         Shape {
             connections: clients,
             active: clients,
+            setup: Vec::new(),
             work: vec![Weighted { weight: 1, work }],
             pace: Pace::Closed {
                 think: Duration::ZERO,
@@ -173,6 +176,7 @@ impl Shape {
             tls: aim.tls.clone(),
             connections: self.connections,
             active: self.active,
+            setup: self.setup.clone(),
             work: self.work.clone(),
             pace: self.pace,
             warmup: self.warmup,

@@ -10,9 +10,9 @@ use crate::load::conn::State;
 use crate::load::{plan, socket};
 use crate::wire::{self, Malformed};
 
-/// Messages whose bodies matter: Authentication, CopyInResponse, ErrorResponse, ReadyForQuery.
+/// Messages whose bodies matter: Authentication, BackendKeyData, CopyInResponse, ErrorResponse, ReadyForQuery.
 fn wanted(kind: u8) -> bool {
-    matches!(kind, b'R' | b'G' | b'E' | b'Z')
+    matches!(kind, b'R' | b'K' | b'G' | b'E' | b'Z')
 }
 
 impl Worker<'_> {
@@ -149,6 +149,7 @@ impl Worker<'_> {
                 self.tally.connect.saturating_record(took);
                 self.prepare(i);
             }
+            (State::Login, b'K') if self.run.plan.cancels() => self.conns[i].key = body.into(),
             (State::Preparing, b'Z') => self.prepare(i),
             (State::Busy, b'E') => self.on_error(i, body),
             (State::Busy, b'G') => {
@@ -186,14 +187,13 @@ impl Worker<'_> {
         }
     }
 
-    /// Prepares the next statement, or is up.
+    /// Says the next thing that goes before its transactions, or is up.
     fn prepare(&mut self, i: usize) {
-        let step = self.conns[i].step;
-        if let Some(parse) = self.run.plan.prepare.get(step).filter(|_| self.sends(i)) {
+        let (step, client) = (self.conns[i].step, i * self.run.threads + self.index);
+        self.request.clear();
+        if self.sends(i) && self.run.plan.introduce(step, client, &mut self.request) {
             self.conns[i].state = State::Preparing;
             self.conns[i].step += 1;
-            self.request.clear();
-            self.request.extend_from_slice(parse);
             return self.send_request(i);
         }
         self.came_up(i);
@@ -213,7 +213,19 @@ impl Worker<'_> {
         conn.scheduled = scheduled;
         let free = conn.free;
         self.sent_late(scheduled, free);
+        if let Some(after) = self.run.plan.transaction(kind).cancel_after {
+            self.timer(self.now + after, i, Why::Cancel);
+        }
         self.send_step(i);
+    }
+
+    /// Has the statement under way cancelled, if it is one that is to be.
+    pub(super) fn cancel(&mut self, i: usize) {
+        let conn = &self.conns[i];
+        let meant = self.run.plan.transaction(conn.kind).cancel_after.is_some();
+        if meant && self.run.cancel.send(conn.key.clone()).is_ok() {
+            self.tally.cancels += 1;
+        }
     }
 
     fn send_step(&mut self, i: usize) {

@@ -45,6 +45,8 @@ const SIPS: u64 = 20;
 enum Why {
     /// A transaction after a think time.
     Start,
+    /// The statement under way is to be cancelled.
+    Cancel,
     /// A connection that failed.
     Reconnect,
     /// A slow reader may read again.
@@ -188,7 +190,8 @@ impl<'a> Worker<'a> {
                 }
                 Why::Reconnect if self.conns[i].state == State::Down => self.connect(i, self.now),
                 Why::Read => self.read(i),
-                Why::Start | Why::Reconnect => {}
+                Why::Cancel if self.conns[i].state == State::Busy => self.cancel(i),
+                Why::Start | Why::Reconnect | Why::Cancel => {}
             }
         }
     }

@@ -4,6 +4,7 @@ mod crowd;
 mod latency;
 mod queue;
 mod soak;
+mod state;
 mod storm;
 mod stream;
 mod throughput;
@@ -77,6 +78,7 @@ pub const ALL: &[Entry] = &[
     entry("ten-thousand", crowd::TITLE, When::Always, crowd::plan),
     entry("storm", storm::TITLE, When::Always, storm::plan),
     entry("fairness", queue::TITLE, When::Long, queue::plan),
+    entry("state", state::TITLE, When::Long, state::plan),
     entry("scaling", queue::SCALING_TITLE, When::Long, queue::scaling),
     entry("large", stream::TITLE, When::Long, stream::plan),
     entry("slow-readers", stream::SLOW_TITLE, When::Long, stream::slow),

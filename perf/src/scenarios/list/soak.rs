@@ -1,10 +1,12 @@
 //! Memory and descriptors over a long time.
 
+use std::time::Duration;
+
 use super::super::figures::{Cells, Figure, Verdicts, at};
 use super::super::plan::{Behind, Plan, Resume, Shape, Variant};
 use super::{EPOLL, Scale, WEIR};
 use crate::load::{Statement, Weighted, Work};
-use crate::model::{Cell, Verdict};
+use crate::model::{Cell, Load, Verdict};
 use crate::subjects::Kind;
 
 /// Of `soak`.
@@ -17,6 +19,8 @@ const STORM: usize = 50;
 const CONNECTS: f64 = 100.0;
 /// Clients that stay.
 const FLEET: usize = 100;
+/// From a statement that would take ten seconds to the request to cancel it.
+const CANCEL_AFTER: Duration = Duration::from_millis(20);
 /// Descriptors beyond those of clients and server connections: listeners, rings, logs.
 const SPARE: usize = 64;
 
@@ -33,6 +37,10 @@ pub fn plan(scale: &Scale) -> Plan {
         "CREATE TEMP TABLE t (a int) ON COMMIT DROP",
         "COMMIT",
     ]);
+    let cancelled = Work::Cancelled {
+        sql: "SELECT pg_sleep(10)".to_owned(),
+        after: CANCEL_AFTER,
+    };
     let settings = texts(&["SET work_mem = '8MB'", "SHOW work_mem"]);
     let work = vec![
         weighted(6, texts(&["SELECT 1"])),
@@ -40,6 +48,7 @@ pub fn plan(scale: &Scale) -> Plan {
         weighted(1, texts(&["SELECT 1/0"])),
         weighted(1, settings),
         weighted(1, pins),
+        weighted(1, cancelled),
     ];
     let storm = Shape {
         work,
@@ -56,8 +65,8 @@ pub fn plan(scale: &Scale) -> Plan {
         title: TITLE,
         says: format!(
             "TLS on both sides, PostgreSQL. {CONNECTS} clients a second connect, run one transaction and leave: small \
-             queries, transactions, errors (22012 is one of them and expected), settings, temporary tables. Beside \
-             them {FLEET} clients stay and ask 500 prepared queries a second. Cancel requests are not part of it."
+             queries, transactions, errors (22012), settings, temporary tables, statements that are cancelled (57014). \
+             Beside them {FLEET} clients stay and ask 500 prepared queries a second."
         ),
         variants: vec![variant],
         rounds: 1,
@@ -85,6 +94,13 @@ fn flat(cells: Cells<'_>, subject: &str, out: &mut Verdicts) {
         1.05,
         "ratio",
     );
+    let cancelled = cells.value(place, |cell| cancelled(&cell.load));
+    out.at_least(
+        &format!("statements that were cancelled of those that were to be, {subject}"),
+        cancelled,
+        0.95,
+        "ratio",
+    );
     let open = cells.value(place, |cell| {
         cell.usage.as_ref().map(|u| u.descriptors as f64)
     });
@@ -95,6 +111,12 @@ fn flat(cells: Cells<'_>, subject: &str, out: &mut Verdicts) {
         most as f64,
         "descriptors",
     );
+}
+
+/// A request that reaches the server before its statement does nothing.
+fn cancelled(load: &Load) -> Option<f64> {
+    let hit = load.errors.get("57014").copied().unwrap_or(0);
+    (load.cancels > 0).then(|| hit as f64 / load.cancels as f64)
 }
 
 /// Median of the last quarter over that of the second: the first one fills pools and caches.
