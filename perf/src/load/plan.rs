@@ -1,6 +1,5 @@
 //! The bytes of each kind of transaction, made once, so that a query costs a copy and not a format.
 
-use super::run::nanos;
 use super::{Spec, Statement, Work};
 use crate::wire;
 
@@ -119,7 +118,7 @@ fn transaction(number: usize, work: &Work, prepare: &mut Vec<Vec<u8>>) -> Transa
     let (steps, copy) = match work {
         Work::Simple(texts) => (texts.iter().map(|sql| simple(sql)).collect(), 0),
         Work::Cancelled { sql, after } => {
-            cancel_after = Some(nanos(*after));
+            cancel_after = Some(u64::try_from(after.as_nanos()).unwrap_or(u64::MAX / 4));
             (vec![simple(sql)], 0)
         }
         Work::Extended(statement) => {
