@@ -7,7 +7,6 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
-use std::sync::mpsc::RecvTimeoutError;
 use std::time::Duration;
 
 use super::run::Run;
@@ -22,14 +21,10 @@ const LOOK: Duration = Duration::from_millis(100);
 pub fn send_all(run: &Run) {
     let keys = run.cancels.lock().unwrap_or_else(PoisonError::into_inner);
     while !run.stop.load(Ordering::Acquire) {
-        match keys.recv_timeout(LOOK) {
-            Ok(key) => {
-                if let Err(error) = send(run.spec.to, &key) {
-                    run.note_failure(&format!("a request to cancel: {error}"));
-                }
-            }
-            Err(RecvTimeoutError::Timeout) => {}
-            Err(RecvTimeoutError::Disconnected) => return,
+        if let Ok(key) = keys.recv_timeout(LOOK)
+            && let Err(error) = send(run.spec.to, &key)
+        {
+            run.note_failure(&format!("a request to cancel: {error}"));
         }
     }
 }

@@ -1,5 +1,7 @@
 //! The bytes of each kind of transaction, made once, so that a query costs a copy and not a format.
 
+use std::time::Duration;
+
 use super::{Spec, Statement, Work};
 use crate::wire;
 
@@ -27,8 +29,8 @@ pub struct Transaction {
     pub steps: Vec<Step>,
     /// Bytes of COPY data that follow the first step.
     pub copy: u64,
-    /// Nanoseconds from its start to the request to cancel it.
-    pub cancel_after: Option<u64>,
+    /// From its start to the request to cancel it.
+    pub cancel_after: Option<Duration>,
 }
 
 /// One request, up to its ReadyForQuery.
@@ -114,13 +116,9 @@ impl Plan {
 }
 
 fn transaction(number: usize, work: &Work, prepare: &mut Vec<Vec<u8>>) -> Transaction {
-    let mut cancel_after = None;
     let (steps, copy) = match work {
         Work::Simple(texts) => (texts.iter().map(|sql| simple(sql)).collect(), 0),
-        Work::Cancelled { sql, after } => {
-            cancel_after = Some(u64::try_from(after.as_nanos()).unwrap_or(u64::MAX / 4));
-            (vec![simple(sql)], 0)
-        }
+        Work::Cancelled { sql, .. } => (vec![simple(sql)], 0),
         Work::Extended(statement) => {
             let mut before = Vec::new();
             wire::parse(&mut before, "", &statement.sql);
@@ -137,6 +135,10 @@ fn transaction(number: usize, work: &Work, prepare: &mut Vec<Vec<u8>>) -> Transa
             (vec![bound(statement, Vec::new(), name, after)], 0)
         }
         Work::CopyIn { sql, bytes } => (vec![simple(sql)], *bytes),
+    };
+    let cancel_after = match work {
+        Work::Cancelled { after, .. } => Some(*after),
+        _ => None,
     };
     Transaction {
         steps,

@@ -7,6 +7,7 @@ use rustix::io::Errno;
 
 use super::{RECONNECT, Why, Worker};
 use crate::load::conn::State;
+use crate::load::run::nanos;
 use crate::load::{plan, socket};
 use crate::wire::{self, Malformed};
 
@@ -214,7 +215,7 @@ impl Worker<'_> {
         let free = conn.free;
         self.sent_late(scheduled, free);
         if let Some(after) = self.run.plan.transaction(kind).cancel_after {
-            self.timer(self.now + after, i, Why::Cancel);
+            self.timer(self.now + nanos(after), i, Why::Cancel);
         }
         self.send_step(i);
     }

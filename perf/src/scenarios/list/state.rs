@@ -20,18 +20,9 @@ const MOST: f64 = 1.1;
 
 /// The scenario.
 pub fn plan(scale: &Scale) -> Plan {
-    let variant = |name: &str, kinds: usize| {
-        // PgBouncer follows these two, too.
-        let setup = [
-            format!("SET application_name TO 'client {{client%{kinds}}}'"),
-            format!("SET TimeZone TO 'Etc/GMT-{{client%{}}}'", kinds.min(12)),
-        ];
+    let variant = |name: &str, setup: Vec<String>| {
         let shape = Shape {
-            setup: if kinds > 0 {
-                setup.to_vec()
-            } else {
-                Vec::new()
-            },
+            setup,
             ..Shape::closed(CLIENTS, simple(), scale.cell)
         };
         Variant {
@@ -49,16 +40,24 @@ pub fn plan(scale: &Scale) -> Plan {
              query finds a connection with the settings of somebody else."
         ),
         variants: vec![
-            variant(NONE, 0),
-            variant(ALIKE, 1),
-            variant(FOUR, 4),
-            variant(OWN, CLIENTS),
+            variant(NONE, Vec::new()),
+            variant(ALIKE, settings(1)),
+            variant(FOUR, settings(4)),
+            variant(OWN, settings(CLIENTS)),
         ],
         rounds: scale.rounds,
         judge,
         prepare: None,
         generic: false,
     }
+}
+
+/// What clients of so many kinds set; PgBouncer follows these two, too.
+fn settings(kinds: usize) -> Vec<String> {
+    vec![
+        format!("SET application_name TO 'client {{client%{kinds}}}'"),
+        format!("SET TimeZone TO 'Etc/GMT-{{client%{}}}'", kinds.min(12)),
+    ]
 }
 
 fn judge(cells: &[Cell]) -> Vec<Verdict> {
